@@ -1,0 +1,1 @@
+"""Nouns of the field and pure geometry: no torch, no Java, no I/O."""

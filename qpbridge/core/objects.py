@@ -1,0 +1,125 @@
+"""QuPath's objects as plain records. Geometries are in level-0 px of the image that QuPath shows."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from shapely.geometry.base import BaseGeometry
+
+NO_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
+NO_MEASUREMENTS: Final[Mapping[str, float]] = MappingProxyType({})
+
+REGION_CLASS: Final = "Region*"
+"""Class of annotations inside which everything is annotated."""
+
+BACKGROUND_CLASS: Final = "Background"
+"""Class that unlabelled pixels inside a ``Region*`` and blank glass belong to, where a project has it."""
+
+
+class ObjectKind(enum.Enum):
+    """Kind of a PathObject; the value is its ``objectType`` in GeoJSON."""
+
+    ANNOTATION = "annotation"
+    DETECTION = "detection"
+    CELL = "cell"
+    TILE = "tile"
+    TMA_CORE = "tmaCore"
+
+
+@dataclass(frozen=True, slots=True)
+class PathClass:
+    """A classification of QuPath.
+
+    Parameters
+    ----------
+    name : str
+        Full name; derived classes join their parts by ``": "`` ("Tumor: Positive").
+    color_rgb : tuple of int
+        Red, green, blue, 0 to 255.
+    """
+
+    name: str
+    color_rgb: tuple[int, int, int]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names from the base class to the last derived one."""
+        return tuple(self.name.split(": "))
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether QuPath leaves this class out of training: "Ignore..." or a name that ends with "*"."""
+        return self.parts[0].lower().startswith("ignore") or self.parts[0].endswith("*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """Channel, z-slice and time point of an object; ``c = -1`` means all channels."""
+
+    c: int = -1
+    z: int = 0
+    t: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathObject:
+    """One object of a hierarchy.
+
+    Parameters
+    ----------
+    id : str
+        UUID text.
+    kind : ObjectKind
+        Annotation, detection, cell, tile or TMA core.
+    geometry : shapely geometry
+        Outline, level-0 px.
+    path_class : PathClass or None
+        Classification.
+    name : str or None
+        As shown in QuPath.
+    color_rgb : tuple of int or None
+        The object's own color, where it has one.
+    measurements : mapping of str to float
+        In their order; NaN and infinities as floats.
+    metadata : mapping of str to str
+        The description is the key ``ANNOTATION_DESCRIPTION``.
+    is_locked : bool
+        Locked against edits.
+    is_ellipse : bool
+        The geometry approximates an ellipse that fills its bounds.
+    is_missing : bool
+        Only for TMA cores.
+    class_probability : float or None
+        As set by a classifier.
+    nucleus : shapely geometry or None
+        Only for cells, level-0 px.
+    parent_id : str or None
+        ``id`` of the parent; None directly below the root.
+    plane : Plane
+        Where in a stack.
+    """
+
+    id: str
+    kind: ObjectKind
+    geometry: BaseGeometry
+    path_class: PathClass | None = None
+    name: str | None = None
+    color_rgb: tuple[int, int, int] | None = None
+    measurements: Mapping[str, float] = NO_MEASUREMENTS
+    metadata: Mapping[str, str] = NO_MAPPING
+    is_locked: bool = False
+    is_ellipse: bool = False
+    is_missing: bool = False
+    class_probability: float | None = None
+    nucleus: BaseGeometry | None = None
+    parent_id: str | None = None
+    plane: Plane = field(default_factory=Plane)
+
+
+def annotations_of(objects: Sequence[PathObject]) -> list[PathObject]:
+    """Return the annotations among some objects, in their order."""
+    return [item for item in objects if item.kind is ObjectKind.ANNOTATION]

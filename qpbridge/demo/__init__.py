@@ -1,0 +1,1 @@
+"""The demonstration: makes a slide and a project, trains, predicts, reports."""

@@ -1,0 +1,140 @@
+"""Every cause of failure that qpbridge tells apart.
+
+::
+
+    QpbridgeError
+    ├── InvalidRequestError          the request cannot be carried out as it stands
+    │   ├── UnknownNameError         a family, variant, class, entry, preset or key that does not exist
+    │   ├── InvalidValueError        a value that the named key does not take
+    │   ├── UnsupportedImageError    a kind of image that is refused by name
+    │   └── TooFewClassesError       fewer than two classes to tell apart
+    ├── NotFoundError
+    │   ├── ProjectNotFoundError
+    │   ├── SlideNotFoundError
+    │   └── BundleNotFoundError
+    ├── PreconditionError            right in form, but something must be done first
+    │   ├── PixelSizeMissingError
+    │   ├── SlideMismatchError       the slide found is not the one the project describes
+    │   ├── NoAnnotationError        a requested class has no annotation
+    │   └── NothingToTrainError      no patch holds enough labelled pixels
+    ├── ExhaustedError
+    │   └── DiskFullError
+    ├── UnreadableError              exists, but is damaged
+    │   ├── DamagedProjectError
+    │   ├── DamagedDataError         a data.qpdata
+    │   ├── DamagedSlideError
+    │   ├── DamagedGeoJsonError
+    │   └── DamagedBundleError
+    └── CancelledError               somebody asked to stop
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class QpbridgeError(Exception):
+    """Base of all errors; the message says what happened, where, and what to do."""
+
+    @property
+    def reason(self) -> str:
+        """Stable name of the cause in UPPER_SNAKE, e.g. ``SLIDE_NOT_FOUND``."""
+        name = type(self).__name__.removesuffix("Error")
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
+
+
+class InvalidRequestError(QpbridgeError):
+    """The request cannot be carried out as it stands."""
+
+
+class UnknownNameError(InvalidRequestError):
+    """A name that does not exist; the message lists those that do."""
+
+    def __init__(self, kind: str, name: str, known: list[str], where: str = "") -> None:
+        place = f" in {where}" if where else ""
+        listed = ", ".join(known) if known else "none"
+        super().__init__(f"unknown {kind} '{name}'{place}; there are: {listed}")
+
+
+class InvalidValueError(InvalidRequestError):
+    """A value that the named key does not take."""
+
+
+class UnsupportedImageError(InvalidRequestError):
+    """An image of a kind that is refused by name."""
+
+
+class TooFewClassesError(InvalidRequestError):
+    """Fewer than two classes to tell apart."""
+
+
+class NotFoundError(QpbridgeError):
+    """Something named does not exist."""
+
+
+class ProjectNotFoundError(NotFoundError):
+    """No QuPath project at the given path."""
+
+
+class SlideNotFoundError(NotFoundError):
+    """The slide of an entry is in none of the places looked at."""
+
+
+class BundleNotFoundError(NotFoundError):
+    """No model bundle at the given path."""
+
+
+class PreconditionError(QpbridgeError):
+    """Right in form, but something must be done first."""
+
+
+class PixelSizeMissingError(PreconditionError):
+    """Nothing says how large a pixel is."""
+
+
+class SlideMismatchError(PreconditionError):
+    """The slide found differs from the one that the project describes."""
+
+
+class NoAnnotationError(PreconditionError):
+    """A requested class has no annotation."""
+
+
+class NothingToTrainError(PreconditionError):
+    """No patch holds enough labelled pixels."""
+
+
+class ExhaustedError(QpbridgeError):
+    """A resource has run out."""
+
+
+class DiskFullError(ExhaustedError):
+    """No space left where a file was to be written."""
+
+
+class UnreadableError(QpbridgeError):
+    """Exists, but is damaged."""
+
+
+class DamagedProjectError(UnreadableError):
+    """A project file that is no QuPath project."""
+
+
+class DamagedDataError(UnreadableError):
+    """A ``data.qpdata`` that is no image data of QuPath."""
+
+
+class DamagedSlideError(UnreadableError):
+    """A slide that cannot be opened or decoded."""
+
+
+class DamagedGeoJsonError(UnreadableError):
+    """A GeoJSON file that cannot be read."""
+
+
+class DamagedBundleError(UnreadableError):
+    """A bundle whose parts do not fit together."""
+
+
+class CancelledError(QpbridgeError):
+    """Somebody asked to stop."""

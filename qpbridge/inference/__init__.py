@@ -1,0 +1,1 @@
+"""Slides in, label maps and objects out."""

@@ -1,0 +1,1 @@
+"""QuPath projects, objects and GeoJSON; nothing here knows a pixel."""

@@ -1,0 +1,1 @@
+"""Targets, sampling, augmentation and the loop."""

@@ -1,0 +1,1 @@
+"""Polygons from label maps and label maps from polygons."""
