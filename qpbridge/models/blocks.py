@@ -1,0 +1,70 @@
+"""Parts that families share. Tensors are (B, C, H, W)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+
+def conv_relu(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
+    """Return a 3x3 convolution that keeps the size, normalization where asked for, and ReLU.
+
+    Parameters
+    ----------
+    channels_in, channels_out : int
+        Before and after.
+    norm : str
+        ``"none"`` (the convolution then has a bias) or ``"batch"``.
+    """
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=norm == "none")
+    return nn.Sequential(convolution, *_norm(norm, channels_out), nn.ReLU(inplace=True))
+
+
+def up_relu(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
+    """Return a transposed 3x3 convolution that doubles the size, normalization where asked for, and ReLU."""
+    convolution = nn.ConvTranspose2d(
+        channels_in, channels_out, kernel_size=3, stride=2, padding=1, output_padding=1, bias=norm == "none"
+    )
+    return nn.Sequential(convolution, *_norm(norm, channels_out), nn.ReLU(inplace=True))
+
+
+def block(channels_in: int, channels_out: int, norm: str, *, channels_between: int | None = None) -> nn.Sequential:
+    """Return two ``conv_relu`` in a row."""
+    between = channels_out if channels_between is None else channels_between
+    return nn.Sequential(conv_relu(channels_in, between, norm), conv_relu(between, channels_out, norm))
+
+
+def center_crop(x: Tensor, halvings: int) -> Tensor:
+    """Return the center of a map, its edges halved so many times.
+
+    An edge that does not divide by ``2 ** (halvings + 1)`` has no such center; the crop then lies half a cell too
+    far up or left.
+    """
+    rows, columns = x.shape[-2] >> halvings, x.shape[-1] >> halvings
+    top, left = (x.shape[-2] - rows) // 2, (x.shape[-1] - columns) // 2
+    return x[..., top : top + rows, left : left + columns]
+
+
+def initialize(network: nn.Module) -> None:
+    """Draw the weights of all convolutions as He-normal and set biases to zero.
+
+    References
+    ----------
+    He et al. 2015, "Delving deep into rectifiers", sec. 2.2.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / _fan_in(layer)))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _fan_in(layer: nn.Conv2d | nn.ConvTranspose2d) -> float:
+    # A transposed convolution spreads each kernel over stride x stride outputs, so fewer inputs meet in one.
+    inputs = layer.in_channels * math.prod(layer.kernel_size) / layer.groups
+    return inputs / math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else inputs
+
+
+def _norm(norm: str, channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if norm == "batch" else []

@@ -1,0 +1,377 @@
+"""Deep Multi-Magnification Networks (Ho et al. 2021) and the two networks that they are compared with.
+
+Maps are (B, C, H, W). Levels are counted from 0, the finest; each next one has half the edge. Lists of maps go
+from the finest level to the coarsest. ``x1``, ``x2``, ``x4`` are the magnifications of the paper: 20x, 10x, 5x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qpbridge.core.geometry import FieldOfView, View
+from qpbridge.errors import InvalidValueError
+from qpbridge.models.blocks import block, center_crop, conv_relu, initialize, up_relu
+from qpbridge.models.family import PAPER, Family, Outputs
+from qpbridge.models.losses import weighted_cross_entropy
+from qpbridge.models.recipe import Count, CountOrZero, Positive, Recipe
+from qpbridge.models.spec import FamilyConfig, Head
+
+LOGITS: Final = "logits"
+UNLABELLED: Final = "unlabelled"
+RATIOS: Final = (1, 2, 4)
+"""Pixel sizes of the views relative to the finest (Ho et al. 2021, sec. 2.2: 20x, 10x, 5x)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DmmnConfig(FamilyConfig):
+    """Which network. The defaults are those of Ho et al. 2021."""
+
+    variant: Literal["m3", "m2s", "ms", "s2", "unet", "segnet"] = "m3"
+    """Architecture (Ho et al. 2021, fig. 4 and table 2); the last two see one magnification."""
+
+    patch_px: Count = 256
+    """Edge of every view in training, px (Ho et al. 2021, sec. 2.2)."""
+
+    mpp: Positive = 0.5
+    """Pixel size of the finest view, µm/px (Ho et al. 2021, sec. 3: 0.498 and 0.502 at 20x)."""
+
+    width: Count | None = None
+    """Channels of the finest level; they double with each level. None for the paper's: 64, but 32 for m3, m2s and
+    ms (Ho et al. 2021, sec. 3)."""
+
+    norm: Literal["none", "batch"] = "none"
+    """Normalization after each 3x3 convolution. Ho et al. 2021 have none; "batch" departs from them and learns in
+    far fewer steps, from batches of 4 or more."""
+
+    extra_outputs: CountOrZero = 0
+    """Outputs for unlabelled pixels, which are never trained towards nor predicted; the published parameter counts
+    (Ho et al. 2021, table 2) hold one."""
+
+    def __post_init__(self) -> None:
+        FamilyConfig.__post_init__(self)
+        needed = divisor(self)
+        if self.patch_px % needed:
+            raise InvalidValueError(
+                f"patch_px={self.patch_px} does not work: variant {self.variant} takes multiples of {needed}"
+            )
+
+
+class Encoder(nn.Module):
+    """Five blocks with 2x2 max pooling between them."""
+
+    def __init__(self, channels: int, widths: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            block(before, after, norm) for before, after in zip([channels, *widths], widths, strict=False)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of all levels."""
+        maps = [self.blocks[0](x)]
+        for level in list(self.blocks)[1:]:
+            maps.append(level(functional.max_pool2d(maps[-1], 2)))
+        return maps
+
+
+class Decoder(nn.Module):
+    """From the coarsest level to the finest: guests join, the size doubles, the encoder's map joins, a block.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels of the levels.
+    norm : str
+        Of the blocks.
+    guests : sequence of int
+        Channels that join at each level before it is doubled; the finest level's are not used here.
+    """
+
+    def __init__(self, widths: Sequence[int], norm: str, guests: Sequence[int] = (0, 0, 0, 0, 0)) -> None:
+        super().__init__()
+        steps = range(len(widths) - 1)
+        self.ups = nn.ModuleList(up_relu(widths[i + 1] + guests[i + 1], widths[i], norm) for i in steps)
+        self.blocks = nn.ModuleList(block(2 * widths[i], widths[i], norm) for i in steps)
+
+    def forward(self, encoded: Sequence[Tensor], guests: Sequence[Sequence[Tensor]] = ((),) * 5) -> list[Tensor]:
+        """Return the decoded maps of all levels; the coarsest is the encoder's."""
+        decoded = [encoded[-1]]
+        for i in reversed(range(len(self.ups))):
+            up = self.ups[i](torch.cat([decoded[0], *guests[i + 1]], dim=1))
+            decoded.insert(0, self.blocks[i](torch.cat([encoded[i], up], dim=1)))
+        return decoded
+
+
+class StackedUNet(nn.Module):
+    """U-Net on all its views stacked as channels: "unet" with one view, DMMN-S2 with three.
+
+    Stacked views show different extents in one pixel grid; that is the published design.
+    """
+
+    def __init__(self, views: int, widths: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.channels = widths[0]
+        self.encoder = Encoder(3 * views, widths, norm)
+        self.decoder = Decoder(widths, norm)
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Return features of the finest view."""
+        features: Tensor = self.decoder(self.encoder(torch.cat(list(views), dim=1)))[0]
+        return features
+
+
+class SegNet(nn.Module):
+    """Encoder-decoder without concatenations: values go back to where the pooling took them from."""
+
+    def __init__(self, views: int, widths: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.channels = widths[0]
+        *levels, deepest = widths
+        self.encoder = nn.ModuleList(block(a, b, norm) for a, b in zip([3 * views, *levels], levels, strict=False))
+        self.center = block(levels[-1], levels[-1], norm, channels_between=deepest)
+        narrower = [levels[0], *levels[:-1]]
+        self.decoder = nn.ModuleList(
+            block(a, b, norm, channels_between=a) for a, b in zip(levels, narrower, strict=True)
+        )
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Return features of the finest view."""
+        x: Tensor = torch.cat(list(views), dim=1)
+        indices = []
+        for level in self.encoder:
+            x, index = functional.max_pool2d(level(x), 2, return_indices=True)
+            indices.append(index)
+        x = self.center(x)
+        for level, index in zip(reversed(self.decoder), reversed(indices), strict=True):
+            x = level(_unpool(x, index))
+        return x
+
+
+def _unpool(x: Tensor, index: Tensor) -> Tensor:
+    # As torch's max_unpool2d, which cannot be exported to ONNX.
+    batch, channels, rows, columns = x.shape
+    empty = x.new_zeros(batch, channels, 4 * rows * columns)
+    return empty.scatter(2, index.flatten(2), x.flatten(2)).view(batch, channels, 2 * rows, 2 * columns)
+
+
+class Guests(nn.Module):
+    """Brings maps of x2 and x4 into the frame of x1: center crop, then learned doubling back to the size."""
+
+    def __init__(self, channels: int, norm: str) -> None:
+        super().__init__()
+        self.from_x2 = up_relu(channels, channels, norm)
+        self.from_x4 = nn.Sequential(up_relu(channels, channels, norm), up_relu(channels, channels, norm))
+
+    def forward(self, map_x2: Tensor, map_x4: Tensor) -> list[Tensor]:
+        """Return both in the frame of x1."""
+        return [self.from_x2(center_crop(map_x2, 1)), self.from_x4(center_crop(map_x4, 2))]
+
+
+class MultiEncoder(nn.Module):
+    """DMMN-MS: three encoders, one decoder; the coarser encoders' maps join at every level."""
+
+    def __init__(self, views: int, widths: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.channels = views * widths[0]
+        self.encoders = nn.ModuleList(Encoder(3, widths, norm) for _ in range(views))
+        self.guests = nn.ModuleList(Guests(width, norm) for width in widths)
+        self.decoder = Decoder(widths, norm, guests=[2 * width for width in widths])
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Return features of the finest view."""
+        x1, x2, x4 = (encoder(view) for encoder, view in zip(self.encoders, views, strict=True))
+        guests = [join(two, four) for join, two, four in zip(self.guests, x2, x4, strict=True)]
+        return torch.cat([self.decoder(x1, guests)[0], *guests[0]], dim=1)
+
+
+class SingleConcatenation(nn.Module):
+    """DMMN-M2S: three encoder-decoders that meet once, at the end."""
+
+    def __init__(self, views: int, widths: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.channels = views * widths[0]
+        self.encoders = nn.ModuleList(Encoder(3, widths, norm) for _ in range(views))
+        self.decoders = nn.ModuleList(Decoder(widths, norm) for _ in range(views))
+        self.guests = Guests(widths[0], norm)
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Return features of the finest view."""
+        parts = zip(self.encoders, self.decoders, views, strict=True)
+        x1, x2, x4 = (decoder(encoder(view))[0] for encoder, decoder, view in parts)
+        return torch.cat([x1, *self.guests(x2, x4)], dim=1)
+
+
+class MultiConcatenation(nn.Module):
+    """DMMN-M3, the proposed network: three encoder-decoders that meet at every level.
+
+    A guest comes from the level whose cells have the size of x1's cells, one level finer in x2 and two in x4, so it
+    is cropped and never resampled.
+    """
+
+    def __init__(self, views: int, widths: Sequence[int], norm: str) -> None:
+        super().__init__()
+        self.channels = widths[0]
+        self.encoders = nn.ModuleList(Encoder(3, widths, norm) for _ in range(views))
+        guests = [sum(widths[max(i - 2, 0) : i]) for i in range(len(widths))]
+        self.decoders = nn.ModuleList([Decoder(widths, norm, guests), Decoder(widths, norm), Decoder(widths, norm)])
+
+    def forward(self, views: Sequence[Tensor]) -> Tensor:
+        """Return features of the finest view."""
+        x1, x2, x4 = (encoder(view) for encoder, view in zip(self.encoders, views, strict=True))
+        x2, x4 = self.decoders[1](x2), self.decoders[2](x4)
+        guests = [_guests_of(level, x2, x4) for level in range(len(x2))]
+        features: Tensor = self.decoders[0](x1, guests)[0]
+        return features
+
+
+def _guests_of(level: int, x2: Sequence[Tensor], x4: Sequence[Tensor]) -> list[Tensor]:
+    candidates = ((x2, 1), (x4, 2))
+    return [center_crop(maps[level - finer], finer) for maps, finer in candidates if level >= finer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """One variant: its trunk, the number of views, the paper's width, and what input edges must divide by."""
+
+    trunk: Callable[[int, Sequence[int], str], nn.Module]
+    views: int
+    width: int
+    divisor: int
+
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    "m3": Architecture(trunk=MultiConcatenation, views=3, width=32, divisor=64),
+    "m2s": Architecture(trunk=SingleConcatenation, views=3, width=32, divisor=64),
+    "ms": Architecture(trunk=MultiEncoder, views=3, width=32, divisor=64),
+    "s2": Architecture(trunk=StackedUNet, views=3, width=64, divisor=16),
+    "unet": Architecture(trunk=StackedUNet, views=1, width=64, divisor=16),
+    "segnet": Architecture(trunk=SegNet, views=1, width=64, divisor=16),
+}
+
+
+class Dmmn(nn.Module):
+    """A trunk and its head.
+
+    Parameters
+    ----------
+    config : DmmnConfig
+        Which network.
+    classes : int
+        Number of classes.
+
+    Attributes
+    ----------
+    divisor : int
+        What the edges of all views must be a multiple of.
+    """
+
+    def __init__(self, config: DmmnConfig, classes: int) -> None:
+        super().__init__()
+        architecture = ARCHITECTURES[config.variant]
+        width = config.width if config.width is not None else architecture.width
+        self.divisor = architecture.divisor
+        self.view_names = [view.name for view in views(config)]
+        self.extra_outputs = config.extra_outputs
+        self.trunk = architecture.trunk(architecture.views, [width << level for level in range(5)], config.norm)
+        channels: int = self.trunk.channels  # type: ignore[assignment]
+        self.head = nn.Sequential(
+            conv_relu(channels, width, config.norm), nn.Conv2d(width, config.extra_outputs + classes, kernel_size=1)
+        )
+        initialize(self)
+
+    def forward(self, views: dict[str, Tensor]) -> Outputs:
+        """Return logits of the classes, and of the extra outputs where there are some.
+
+        Parameters
+        ----------
+        views : dict of Tensor, each (B, 3, H, W) in 0..1
+            By name; H and W are multiples of ``divisor``.
+
+        Returns
+        -------
+        dict of Tensor
+            ``"logits"`` (B, K, H, W) in the frame of the finest view.
+        """
+        logits = self.head(self.trunk([views[name] for name in self.view_names]))
+        if not self.extra_outputs:
+            return {LOGITS: logits}
+        return {LOGITS: logits[:, self.extra_outputs :], UNLABELLED: logits[:, : self.extra_outputs]}
+
+
+def divisor(config: DmmnConfig) -> int:
+    """Return what the edges of all views must be a multiple of, px."""
+    return ARCHITECTURES[config.variant].divisor
+
+
+def views(config: DmmnConfig) -> tuple[View, ...]:
+    """Return the inputs: the finest view, and those of twice and four times its pixel size around its center."""
+    return tuple(
+        View(name=f"x{ratio}", fov=FieldOfView(size_px=config.patch_px, mpp=ratio * config.mpp))
+        for ratio in RATIOS[: ARCHITECTURES[config.variant].views]
+    )
+
+
+def heads(config: DmmnConfig, classes: int) -> tuple[Head, ...]:
+    """Return the outputs."""
+    extra = (Head(name=UNLABELLED, channels=config.extra_outputs),) if config.extra_outputs else ()
+    return (Head(name=LOGITS, channels=classes), *extra)
+
+
+def loss(outputs: Outputs, target: Tensor, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the weighted cross-entropy over labelled pixels; extra outputs compete, but no pixel is theirs."""
+    logits = outputs[LOGITS]
+    if UNLABELLED in outputs:
+        extra = outputs[UNLABELLED]
+        logits = torch.cat([logits, extra], dim=1)
+        class_weights = functional.pad(class_weights, (0, extra.shape[1]))
+    return weighted_cross_entropy(logits, target, class_weights, label_smoothing)
+
+
+def probabilities(outputs: Outputs) -> Tensor:
+    """Return the softmax over the classes; extra outputs take no part."""
+    return outputs[LOGITS].float().softmax(dim=1)
+
+
+SMALL: Final[Mapping[str, object]] = {
+    # network
+    "variant": "m3",
+    "width": 8,
+    "norm": "batch",
+    # steps
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "schedule": "cosine",
+    "weight_decay": 1e-4,
+    "batch_size": 8,
+    "epochs": 30,
+    # data
+    "stride_px": 128,
+    "repeats_max": 4,
+    # augmentation
+    "stain_jitter": 0.2,
+    "scale_jitter": 0.1,
+    "rotation_p": 0.5,
+    "ema_decay": 0.99,
+}
+"""Trains in minutes on two CPU cores. Departs from Ho et al. 2021 in every value named here."""
+
+DMMN: Final = Family(
+    name="dmmn",
+    title="Ho et al. 2021, Deep Multi-Magnification Networks for multi-class breast cancer image segmentation",
+    config_type=DmmnConfig,
+    recipe=Recipe(),
+    presets={PAPER: {"extra_outputs": 1}, "small": SMALL},
+    variants=tuple(ARCHITECTURES),
+    paper_classes=6,
+    views=views,
+    heads=heads,
+    divisor=divisor,
+    build=Dmmn,
+    loss=loss,
+    probabilities=probabilities,
+)

@@ -1,0 +1,170 @@
+"""Settings that check themselves by their types, and the settings of training."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from qpbridge.errors import InvalidValueError
+
+Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
+Positive: TypeAlias = Annotated[float, msgspec.Meta(gt=0, description="a number above 0")]
+NotNegative: TypeAlias = Annotated[float, msgspec.Meta(ge=0, description="a number from 0 on")]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, description="a whole number from 1 on")]
+CountOrZero: TypeAlias = Annotated[int, msgspec.Meta(ge=0, description="a whole number from 0 on")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Base of records whose values are checked against their fields' types, limits included.
+
+    Raises
+    ------
+    InvalidValueError
+        If a value is not what its field takes; the message names the field and what it takes.
+    """
+
+    def __post_init__(self) -> None:
+        hints = type_hints(type(self))
+        for item in fields(self):
+            parse_value(item.name, getattr(self, item.name), hints[item.name], strict=True)
+
+
+def type_hints(settings: type[Settings]) -> dict[str, object]:
+    """Return the types of a settings record's fields, with their limits."""
+    return typing.get_type_hints(settings, include_extras=True)
+
+
+def parse_value(key: str, value: object, hint: object, *, strict: bool = False) -> object:
+    """Return a value as its field takes it.
+
+    Parameters
+    ----------
+    key : str
+        Name of the field, for the message.
+    value : object
+        Text, or a value of the right type already.
+    hint : type
+        Type of the field.
+    strict : bool
+        Whether text for a number is refused.
+
+    Raises
+    ------
+    InvalidValueError
+        If the field does not take the value.
+    """
+    try:
+        parsed: object = msgspec.convert(value, type=hint, strict=strict)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(f"{key}={value} does not work: {key} takes {_accepted(hint)}") from error
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise InvalidValueError(f"{key}={value} does not work: {key} takes {_accepted(hint)}, and a finite one")
+    return parsed
+
+
+def _accepted(hint: object) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is Annotated:
+        return str(arguments[1].description)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_accepted(one) for one in arguments)
+    return {bool: "true or false", types.NoneType: "none", int: "a whole number", float: "a number"}.get(
+        typing.cast(type, hint), "text"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Settings):
+    """How a network is trained. The defaults are those of Ho et al. 2021 (DMMN); others call themselves so.
+
+    "Public program" marks values that the paper leaves open and its authors' program answers.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Stochastic gradient descent with momentum (Ho et al. 2021, sec. 2.5), or AdamW."""
+
+    learning_rate: Positive = 5e-5
+    """Step size at the start (Ho et al. 2021, sec. 2.5)."""
+
+    momentum: Share = 0.99
+    """Of SGD (Ho et al. 2021, sec. 2.5); AdamW takes no notice."""
+
+    weight_decay: NotNegative = 1e-4
+    """L2 penalty of SGD (Ho et al. 2021, sec. 2.5), or AdamW's decoupled decay."""
+
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate over the steps: as it is (Ho et al. 2021 name no schedule), or falling to 0 along a cosine."""
+
+    batch_size: Count = 1
+    """Patches a step (Ho et al. 2021: 20 epochs of 115,844 patches; public program: 1)."""
+
+    epochs: Count = 20
+    """Passes over the balanced patches (Ho et al. 2021, sec. 2.5)."""
+
+    stride_px: Count = 256
+    """Distance between patch centers, px of the finest view (Ho et al. 2021, sec. 2.2: targets do not overlap)."""
+
+    min_labelled_share: Share = 0.01
+    """A patch is taken if more than this share of its target pixels is labelled (Ho et al. 2021, sec. 2.2)."""
+
+    repeats_max: CountOrZero = 10
+    """Most deformed copies of a patch of a rare class (Ho et al. 2021, sec. 3: benign epithelium has 10)."""
+
+    elastic_sigma_px: NotNegative = 4.0
+    """Standard deviation of a copy's grid displacements, px of the finest view (Ho et al. 2021, sec. 2.3); 0 = off."""
+
+    elastic_grid: Annotated[int, msgspec.Meta(ge=2, description="a whole number from 2 on")] = 17
+    """Grid points along each edge of a patch for elastic deformation (Ho et al. 2021, sec. 2.3)."""
+
+    rot90_p: Share = 0.5
+    """Probability of a turn by a multiple of 90 degrees (Ho et al. 2021, sec. 2.5; value: public program)."""
+
+    flip_p: Share = 0.5
+    """Probability of each of both flips (Ho et al. 2021, sec. 2.5; value: public program)."""
+
+    hue_shift: NotNegative = 20.0
+    """Largest shift of hue, 8-bit steps of 2 degrees (Ho et al. 2021, sec. 2.5; value: public program)."""
+
+    saturation_shift: NotNegative = 30.0
+    """Largest shift of saturation, 8-bit steps of 255 (Ho et al. 2021, sec. 2.5; value: public program)."""
+
+    brightness: NotNegative = 0.25
+    """Largest change of brightness, share of white (Ho et al. 2021, sec. 2.5; value: public program)."""
+
+    contrast: Share = 0.25
+    """Largest change of contrast, relative (Ho et al. 2021, sec. 2.5; value: public program)."""
+
+    color_p: Share = 0.5
+    """Probability of the hue and saturation shift, and of the brightness and contrast change (public program)."""
+
+    mild_elastic_alpha: NotNegative = 1.0
+    """Strength of the slight deformation of every patch, px (public program); 0 = off."""
+
+    stain_jitter: NotNegative = 0.0
+    """Standard deviation of random factors on stain concentrations; 0 = off (not in Ho et al. 2021)."""
+
+    scale_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.0
+    """Largest relative change of a patch's pixel size; 0 = off (not in Ho et al. 2021)."""
+
+    rotation_p: Share = 0.0
+    """Probability of a turn by any angle; 0 = off (not in Ho et al. 2021)."""
+
+    validation_share: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.2
+    """Share held back where no entries are named for validation (Ho et al. 2021, sec. 3: 6 of 32 slides)."""
+
+    ema_decay: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.0
+    """Decay a step of the running mean of weights that is kept; 0 = off (not in Ho et al. 2021)."""
+
+    label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.0
+    """Share of a label that is spread over all classes; 0 = off (not in Ho et al. 2021)."""
+
+    gradient_clip: NotNegative = 0.0
+    """Largest norm of all gradients together; 0 = off (not in Ho et al. 2021)."""

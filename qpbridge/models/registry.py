@@ -1,0 +1,98 @@
+"""The families there are, and how names and text become configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from qpbridge.errors import UnknownNameError
+from qpbridge.models.families.dmmn import DMMN
+from qpbridge.models.family import PAPER, Family
+from qpbridge.models.recipe import Recipe, parse_value, type_hints
+from qpbridge.models.spec import FamilyConfig, ModelSpec
+
+FAMILIES: tuple[Family[Any], ...] = (DMMN,)
+"""All families. ``Any``: each has a configuration type of its own."""
+
+CONFIG_TYPES: Mapping[str, type[FamilyConfig]] = {item.name: item.config_type for item in FAMILIES}
+"""Configuration type by family name."""
+
+
+def family(name: str) -> Family[Any]:
+    """Return a family by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name.
+    """
+    for item in FAMILIES:
+        if item.name == name:
+            return item
+    raise UnknownNameError("family", name, [item.name for item in FAMILIES])
+
+
+def configure(family_name: str, preset: str | None, settings: Mapping[str, str]) -> tuple[FamilyConfig, Recipe]:
+    """Return the configuration and recipe that a preset and some ``key=value`` settings ask for.
+
+    Parameters
+    ----------
+    family_name : str
+        Name in the registry.
+    preset : str or None
+        Named overrides of the family; None for the paper's values.
+    settings : mapping of str to str
+        Values as text by the name of a field of the configuration or of the recipe; they win over the preset.
+
+    Raises
+    ------
+    UnknownNameError
+        If family, preset or key do not exist.
+    InvalidValueError
+        If a key does not take its value.
+    """
+    chosen = family(family_name)
+    if preset is not None and preset not in chosen.presets:
+        raise UnknownNameError("preset", preset, list(chosen.presets), f"family '{family_name}'")
+    values = dict(chosen.presets[preset]) if preset is not None else {}
+    hints = type_hints(chosen.config_type) | type_hints(Recipe)
+    for key, text in settings.items():
+        if key not in hints:
+            raise UnknownNameError("key", key, sorted(hints), f"the settings of family '{family_name}'")
+        value = text.removeprefix(f"{family_name}-") if key == "variant" else text
+        values[key] = parse_value(key, value, hints[key])
+    in_recipe = {item.name for item in fields(Recipe)}
+    recipe_values = {item.name: getattr(chosen.recipe, item.name) for item in fields(Recipe)}
+    recipe_values |= {key: value for key, value in values.items() if key in in_recipe}
+    config: FamilyConfig = chosen.config_type(**{k: v for k, v in values.items() if k not in in_recipe})
+    return config, Recipe(**recipe_values)
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """Return a new network for a spec, its weights drawn from torch's generator."""
+    return family(spec.family).build(spec.config, len(spec.classes))
+
+
+def listing(families: Iterable[Family[Any]] = FAMILIES) -> list[dict[str, object]]:
+    """Return all variants as published: names, parameters, inputs and outputs, ready for JSON.
+
+    Networks are built without memory for their weights.
+    """
+    return [_listed(item, variant) for item in families for variant in item.variants]
+
+
+def _listed(item: Family[Any], variant: str) -> dict[str, object]:
+    config = item.config_type(**{**item.presets[PAPER], "variant": variant})
+    with torch.device("meta"):
+        network = item.build(config, item.paper_classes)
+    return {
+        "family": item.name,
+        "variant": f"{item.name}-{variant}",
+        "parameters": sum(weights.numel() for weights in network.parameters()),
+        "views": [{"name": v.name, "size_px": v.fov.size_px, "mpp": v.fov.mpp} for v in item.views(config)],
+        "heads": [{"name": h.name, "channels": h.channels} for h in item.heads(config, item.paper_classes)],
+    }
