@@ -1,0 +1,74 @@
+"""Scores as JSON and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qpbridge.evaluation.confusion import ConfusionMatrix
+
+NO_PREDICTION = "(none)"
+"""Name of the column of labelled pixels without a prediction."""
+
+
+def to_dict(matrix: ConfusionMatrix, pixel_area_mm2: float | None = None) -> dict[str, Any]:
+    """Return all scores of a confusion matrix, ready for JSON: undefined scores are None.
+
+    Parameters
+    ----------
+    matrix : ConfusionMatrix
+        Of one entry, or pooled.
+    pixel_area_mm2 : float or None
+        Area of one counted pixel; with it the labelled areas are told as well.
+    """
+    return {
+        "mean_iou": _number(matrix.mean_iou),
+        "mean_recall": _number(matrix.mean_recall),
+        "mean_precision": _number(matrix.mean_precision),
+        "pixel_accuracy": _number(matrix.pixel_accuracy),
+        "frequency_weighted_iou": _number(matrix.frequency_weighted_iou),
+        "labelled_px": matrix.labelled_px,
+        "labelled_mm2": None if pixel_area_mm2 is None else matrix.labelled_px * pixel_area_mm2,
+        "classes": {
+            name: {
+                "iou": _number(matrix.iou[label]),
+                "recall": _number(matrix.recall[label]),
+                "precision": _number(matrix.precision[label]),
+                "true_px": int(matrix.true_px[label]),
+                "predicted_px": int(matrix.predicted_px[label]),
+                "true_mm2": None if pixel_area_mm2 is None else int(matrix.true_px[label]) * pixel_area_mm2,
+            }
+            for label, name in enumerate(matrix.class_names)
+        },
+        "confusion": {
+            "columns": [*matrix.class_names, NO_PREDICTION],
+            "rows": dict(zip(matrix.class_names, matrix.counts.tolist(), strict=True)),
+        },
+    }
+
+
+def to_table(matrix: ConfusionMatrix) -> str:
+    """Return the scores of each class and their means as lines of text."""
+    rows = [["class", "IoU", "recall", "precision", "labelled px"]]
+    per_class = zip(matrix.class_names, matrix.iou, matrix.recall, matrix.precision, matrix.true_px, strict=True)
+    rows += [[name, _text(iou), _text(recall), _text(prec), f"{px:,}"] for name, iou, recall, prec, px in per_class]
+    means = (matrix.mean_iou, matrix.mean_recall, matrix.mean_precision)
+    rows.append(["mean", *map(_text, means), f"{matrix.labelled_px:,}"])
+    return "\n".join(_lines(rows))
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, others, strict=True))])
+        for name, *cells in rows
+    ]
+
+
+def _number(score: float) -> float | None:
+    return float(score) if math.isfinite(score) else None
+
+
+def _text(score: float) -> str:
+    return f"{score:.3f}" if math.isfinite(score) else "-"
