@@ -109,8 +109,8 @@ class PathObject:
     path_class: PathClass | None = None
     name: str | None = None
     color_rgb: tuple[int, int, int] | None = None
-    measurements: Mapping[str, float] = NO_MEASUREMENTS
-    metadata: Mapping[str, str] = NO_MAPPING
+    measurements: Mapping[str, float] = field(default_factory=lambda: NO_MEASUREMENTS)
+    metadata: Mapping[str, str] = field(default_factory=lambda: NO_MAPPING)
     is_locked: bool = False
     is_ellipse: bool = False
     is_missing: bool = False
