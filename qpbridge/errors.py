@@ -11,14 +11,17 @@
     ├── NotFoundError
     │   ├── ProjectNotFoundError
     │   ├── SlideNotFoundError
-    │   └── BundleNotFoundError
+    │   ├── BundleNotFoundError
+    │   └── PredictionNotFoundError  no results of an entry in the folder given
     ├── PreconditionError            right in form, but something must be done first
     │   ├── PixelSizeMissingError
     │   ├── SlideMismatchError       the slide found is not the one the project describes
     │   ├── NoAnnotationError        a requested class has no annotation
-    │   └── NothingToTrainError      no patch holds enough labelled pixels
+    │   ├── NothingToTrainError      no patch holds enough labelled pixels
+    │   └── PackageMissingError      an optional package must be installed first
     ├── ExhaustedError
-    │   └── DiskFullError
+    │   ├── DiskFullError
+    │   └── DeviceMemoryError        not even one tile fits the device
     ├── UnreadableError              exists, but is damaged
     │   ├── DamagedProjectError
     │   ├── DamagedDataError         a data.qpdata
@@ -84,6 +87,10 @@ class BundleNotFoundError(NotFoundError):
     """No model bundle at the given path."""
 
 
+class PredictionNotFoundError(NotFoundError):
+    """No results of an entry in the folder given."""
+
+
 class PreconditionError(QpbridgeError):
     """Right in form, but something must be done first."""
 
@@ -104,12 +111,20 @@ class NothingToTrainError(PreconditionError):
     """No patch holds enough labelled pixels."""
 
 
+class PackageMissingError(PreconditionError):
+    """An optional package that must be installed first."""
+
+
 class ExhaustedError(QpbridgeError):
     """A resource has run out."""
 
 
 class DiskFullError(ExhaustedError):
     """No space left where a file was to be written."""
+
+
+class DeviceMemoryError(ExhaustedError):
+    """Not even one tile fits the memory of the device."""
 
 
 class UnreadableError(QpbridgeError):
