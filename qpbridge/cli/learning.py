@@ -97,7 +97,7 @@ def predict(
     gzip: Annotated[bool, typer.Option("--gzip", help="Write .geojson.gz.")] = False,
     min_area_um2: Annotated[
         float | None,
-        typer.Option("--min-area-um2", min=0, help="Smaller regions join their neighbor; 0 keeps all."),
+        typer.Option("--min-area-um2", min=0, help="Smaller regions join their neighbor; default: 200."),
     ] = None,
     smooth_um: Annotated[
         float, typer.Option("--smooth-um", min=0, help="Smooth outlines by this much; neighbors still share borders.")
