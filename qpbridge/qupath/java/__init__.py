@@ -1,0 +1,1 @@
+"""Java's object streams, without Java."""
