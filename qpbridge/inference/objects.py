@@ -1,0 +1,139 @@
+"""From a mosaic to QuPath's annotations. Outlines in level-0 px."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import shapely
+
+from qpbridge.core.geometry import PixelCalibration, Region
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject
+from qpbridge.errors import InvalidValueError
+from qpbridge.inference.predicting import Mosaic
+from qpbridge.models.spec import ModelClass
+from qpbridge.vector.cleaning import remove_small
+from qpbridge.vector.placing import place
+from qpbridge.vector.polygons import LabelledPolygon, vectorize
+from qpbridge.vector.smoothing import smooth
+
+DEFAULT_MIN_AREA_UM2: Final = 200.0
+"""Smaller regions are noise: 200 µm² is a disk of 16 µm, about one cell, and no tissue consists of one."""
+
+AREA: Final = "Area µm^2"
+"""Name that QuPath gives to the area of an annotation."""
+
+_NAMESPACE: Final = uuid.UUID("b0b9d5c2-3a0e-5b0f-9a6e-1d7c2f4e8a11")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlining:
+    """How labels become outlines.
+
+    Parameters
+    ----------
+    min_area_um2 : float
+        Smaller pieces join the neighbor with the longest shared border; 0 keeps all.
+    smooth_um : float
+        Tolerance of smoothing; 0 keeps the outlines on pixel edges, where area equals pixel count exactly.
+
+    Raises
+    ------
+    InvalidValueError
+        If one is negative or not finite.
+    """
+
+    min_area_um2: float = DEFAULT_MIN_AREA_UM2
+    smooth_um: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("min-area-um2", self.min_area_um2), ("smooth-um", self.smooth_um)):
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidValueError(f"{name} must be 0 or more, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the ids of predicted objects follow from, beside class and outline.
+
+    Parameters
+    ----------
+    slide : str
+        Fingerprint of the slide.
+    model : str
+        Digest of the model.
+    """
+
+    slide: str
+    model: str
+
+    def object_id(self, class_name: str, outline: shapely.Polygon) -> str:
+        """Return the UUID of an object: the same prediction made again has the same one."""
+        wkb = shapely.to_wkb(outline, hex=True, byte_order=1, output_dimension=2)
+        return str(uuid.uuid5(_NAMESPACE, "\n".join((self.slide, self.model, class_name, wkb))))
+
+
+def outlines(
+    mosaic: Mosaic, calibration: PixelCalibration, outlining: Outlining, bounds: Region
+) -> list[LabelledPolygon]:
+    """Turn the labels of a mosaic into outlines that share their borders.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        Labels; not changed.
+    calibration : PixelCalibration
+        True pixel size of the slide.
+    outlining : Outlining
+        What to leave out and to smooth.
+    bounds : Region
+        The image, level-0 px; outlines end there.
+
+    Returns
+    -------
+    list of LabelledPolygon
+        Level-0 px, sorted by label, then in reading order.
+    """
+    grid = mosaic.grid
+    pixel_area_um2 = grid.downsample_x * grid.downsample_y * calibration.pixel_area_um2
+    cleaned = remove_small(mosaic.labels, outlining.min_area_um2 / pixel_area_um2)
+    polygons = smooth(vectorize(cleaned), outlining.smooth_um / math.sqrt(pixel_area_um2))
+    origin_px = (grid.region.x_px, grid.region.y_px)
+    placed = place(polygons, origin_px, (grid.downsample_x, grid.downsample_y), bounds)
+    return sorted(placed, key=lambda polygon: polygon.label)
+
+
+def to_annotations(
+    polygons: Sequence[LabelledPolygon],
+    classes: Sequence[ModelClass],
+    calibration: PixelCalibration,
+    identity: Identity,
+) -> list[PathObject]:
+    """Return one annotation for each outline of a class that is written back.
+
+    Parameters
+    ----------
+    polygons : sequence of LabelledPolygon
+        Level-0 px.
+    classes : sequence of ModelClass
+        Position in this sequence is the label.
+    calibration : PixelCalibration
+        True pixel size of the slide.
+    identity : Identity
+        Of slide and model.
+    """
+    path_classes = [PathClass(item.name, item.color_rgb) for item in classes]
+    return [
+        PathObject(
+            id=identity.object_id(classes[polygon.label].name, polygon.geometry),
+            kind=ObjectKind.ANNOTATION,
+            geometry=polygon.geometry,
+            path_class=path_classes[polygon.label],
+            measurements={AREA: polygon.geometry.area * calibration.pixel_area_um2},
+        )
+        for polygon in polygons
+        if classes[polygon.label].is_written
+    ]

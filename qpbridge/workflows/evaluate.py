@@ -1,0 +1,350 @@
+"""Compare predictions with a project's annotations, on annotated pixels only."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.objects import BACKGROUND_CLASS, annotations_of
+from qpbridge.core.progress import Progress
+from qpbridge.errors import (
+    CancelledError,
+    InvalidValueError,
+    NoAnnotationError,
+    PredictionNotFoundError,
+    QpbridgeError,
+)
+from qpbridge.evaluation.confusion import ConfusionMatrix
+from qpbridge.evaluation.report import to_dict, to_table
+from qpbridge.evaluation.scoring import Frame, LabelledArea, MapPrediction, Prediction, ShapePrediction, Shapes, score
+from qpbridge.files import write_bytes
+from qpbridge.qupath.geojson import read_objects
+from qpbridge.vector.labels import is_region, label_shapes
+from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.naming import find_results, results_file
+from qpbridge.workflows.sources import OpenedSource, Source, sources_of_project
+
+if TYPE_CHECKING:
+    from qpbridge.models.bundle import Bundle
+
+UM2_PER_MM2: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """What to compare with a project's annotations: either a model or predictions.
+
+    Parameters
+    ----------
+    project : Path
+        A ``.qpproj`` file or its folder.
+    model : Path or None
+        Bundle, to be run on the annotated slides.
+    predictions : Path or None
+        Folder that ``predict`` wrote.
+    entries : tuple of str or None
+        Ids or image names; all that are annotated where None.
+    mpp : float or None
+        Pixel size of the slides that overrides every other source, µm/px.
+    device : str
+        As for ``predict``.
+    path_map : tuple of str
+        Rules ``FROM=TO`` that say where the project's slides lie.
+    out : Path or None
+        JSON file for the report.
+    """
+
+    project: Path
+    model: Path | None = None
+    predictions: Path | None = None
+    entries: tuple[str, ...] | None = None
+    mpp: float | None = None
+    device: str = "auto"
+    path_map: tuple[str, ...] = ()
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryScore:
+    """Scores of one entry.
+
+    Parameters
+    ----------
+    key, name : str
+        Entry id and image name.
+    matrix : ConfusionMatrix
+        Over its labelled pixels.
+    pixel_area_mm2 : float
+        Area of one counted pixel.
+    slide_mm2 : float
+        Area of the whole slide.
+    was_trained_on : bool
+        Whether the model knows this image from its training.
+    """
+
+    key: str
+    name: str
+    matrix: ConfusionMatrix
+    pixel_area_mm2: float
+    slide_mm2: float
+    was_trained_on: bool = False
+
+    @property
+    def labelled_mm2(self) -> float:
+        """Area that was compared."""
+        return self.matrix.labelled_px * self.pixel_area_mm2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """Scores over all entries and of each.
+
+    Parameters
+    ----------
+    pooled : ConfusionMatrix
+        Over the labelled pixels of all entries together.
+    entries : tuple of EntryScore
+        Those with labelled pixels.
+    failures : tuple of Failure
+        Entries that could not be compared.
+    unlabelled : tuple of str
+        Names of entries without labelled pixels.
+    """
+
+    pooled: ConfusionMatrix
+    entries: tuple[EntryScore, ...]
+    failures: tuple[Failure, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values; undefined scores are None."""
+        labelled_mm2 = sum(entry.labelled_mm2 for entry in self.entries)
+        return {
+            **to_dict(self.pooled),
+            "labelled_mm2": labelled_mm2,
+            "labelled_share": labelled_mm2 / sum(entry.slide_mm2 for entry in self.entries),
+            "entries": [
+                {
+                    "key": entry.key,
+                    "name": entry.name,
+                    "was_trained_on": entry.was_trained_on,
+                    "labelled_share": entry.labelled_mm2 / entry.slide_mm2,
+                    **to_dict(entry.matrix, entry.pixel_area_mm2),
+                }
+                for entry in self.entries
+            ],
+            "failures": [asdict(failure) for failure in self.failures],
+            "unlabelled": list(self.unlabelled),
+        }
+
+    def to_table(self) -> str:
+        """Return the pooled scores as lines of text."""
+        return to_table(self.pooled)
+
+
+def evaluate(request: EvaluateRequest, progress: Progress) -> EvaluationReport:
+    """Compare predictions with the annotations of every entry; one that fails is told and does not stop the rest.
+
+    A model is compared on its own pixels, before small regions are removed; written predictions on the pixels
+    of the slide. Where nothing was predicted, an annotated pixel counts as missed.
+
+    Raises
+    ------
+    InvalidValueError
+        If not exactly one of model and predictions is given.
+    ProjectNotFoundError, DamagedProjectError, UnknownNameError
+        If there is no such project or entry.
+    BundleNotFoundError, DamagedBundleError
+        If there is no such model.
+    PredictionNotFoundError
+        If there is no such folder.
+    NoAnnotationError
+        If no entry has labelled pixels; the first failure itself where there was one.
+    CancelledError
+        If somebody asked to stop.
+    """
+    sources = sources_of_project(request.project, request.entries, request.path_map)
+    comparison = _comparison(request, sources, progress)
+    entries: list[EntryScore] = []
+    failures: list[Failure] = []
+    unlabelled: list[str] = []
+    errors: list[QpbridgeError] = []
+    for done, source in enumerate(sources):
+        progress.raise_if_cancelled()
+        progress.report("evaluate", done, len(sources))
+        try:
+            scored = _score(source, request.mpp, comparison)
+        except CancelledError:
+            raise
+        except QpbridgeError as error:
+            progress.warn(str(error))
+            failures.append(Failure.of(source.label, error))
+            errors.append(error)
+            continue
+        if scored is None:
+            unlabelled.append(source.name)
+        else:
+            entries.append(scored)
+    progress.report("evaluate", len(sources), len(sources))
+    if not entries:
+        raise next(iter(errors), _nothing_labelled(request.project, comparison.class_names))
+    report = EvaluationReport(
+        pooled=functools.reduce(operator.add, [entry.matrix for entry in entries]),
+        entries=tuple(entries),
+        failures=tuple(failures),
+        unlabelled=tuple(unlabelled),
+    )
+    if request.out is not None:
+        write_bytes(request.out, msgspec.json.format(msgspec.json.encode(report.to_dict()), indent=2) + b"\n")
+    return report
+
+
+class _Comparison(Protocol):
+    """What is compared with annotations."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Position in this sequence is the label."""
+
+    @property
+    def background(self) -> int | None:
+        """Label of what is not annotated inside a ``Region*``."""
+
+    def was_trained_on(self, source: Source) -> bool:
+        """Whether the model knows an image of this name."""
+
+    def predict(self, source: Source, opened: OpenedSource, truth: Shapes) -> tuple[Frame, Prediction]:
+        """Return the prediction for a slide, and its pixels."""
+
+
+class _Model:
+    """A model, run where there are annotations."""
+
+    def __init__(self, bundle: Bundle, device: str, progress: Progress) -> None:
+        from qpbridge.inference.device import Runtime, choose_device, use_available_cores
+        from qpbridge.inference.engine import Engine, Segmenter
+
+        use_available_cores()
+        segmenter = Segmenter.of(bundle)
+        self.class_names = tuple(item.name for item in bundle.spec.classes)
+        self.background = segmenter.background
+        self._known = set(bundle.provenance.training_entries)
+        self._engine = Engine(segmenter, Runtime.suited_to(choose_device(device)), progress)
+        self._progress = progress
+
+    def was_trained_on(self, source: Source) -> bool:
+        return source.name in self._known
+
+    def predict(self, source: Source, opened: OpenedSource, truth: Shapes) -> tuple[Frame, Prediction]:
+        from qpbridge.inference.predicting import Scene, predict_labels
+        from qpbridge.slides.tissue import tissue_mask
+
+        mpp = self._engine.segmenter.views[0].fov.mpp
+        scene = Scene(
+            slide=opened.slide,
+            calibration=opened.calibration.fitted_to(mpp),
+            region=opened.region,
+            tissue=tissue_mask(opened.slide, opened.calibration),
+            wanted=LabelledArea(truth),
+        )
+        mosaic = predict_labels(self._engine, scene, self._progress, stage=f"predict {source.name}")
+        grid = mosaic.grid
+        frame = Frame(
+            region=opened.region,
+            downsample_x=grid.downsample_x,
+            downsample_y=grid.downsample_y,
+            width=grid.mosaic_width,
+            height=grid.mosaic_height,
+        )
+        return frame, MapPrediction(mosaic.labels)
+
+
+class _Files:
+    """Written predictions, painted on the pixels of the slide."""
+
+    def __init__(self, folder: Path, sources: Sequence[Source]) -> None:
+        if not folder.is_dir():
+            raise PredictionNotFoundError(f"no folder of predictions at {folder}; qpbridge predict --out writes one")
+        self.class_names = _annotated_classes(sources)
+        names = self.class_names
+        self.background = names.index(BACKGROUND_CLASS) if BACKGROUND_CLASS in names else None
+        self._folder = folder
+
+    def was_trained_on(self, source: Source) -> bool:
+        del source
+        return False
+
+    def predict(self, source: Source, opened: OpenedSource, truth: Shapes) -> tuple[Frame, Prediction]:
+        del truth
+        path = find_results(self._folder, source.file_stem)
+        if path is None:
+            expected = results_file(self._folder, source.file_stem)
+            raise PredictionNotFoundError(f"no prediction of {source.label}: there is no {expected} (or .gz)")
+        predicted = label_shapes(read_objects(path).objects, self.class_names)
+        slide = opened.slide
+        frame = Frame(
+            region=opened.region, downsample_x=1, downsample_y=1, width=slide.width_px, height=slide.height_px
+        )
+        return frame, ShapePrediction(predicted.shapes)
+
+
+def _comparison(request: EvaluateRequest, sources: Sequence[Source], progress: Progress) -> _Comparison:
+    if request.predictions is not None and request.model is None:
+        return _Files(request.predictions, sources)
+    if request.model is None or request.predictions is not None:
+        raise InvalidValueError("give either a model or a folder of predictions to evaluate")
+    from qpbridge.models.bundle import load_bundle
+
+    return _Model(load_bundle(request.model), request.device, progress)
+
+
+def _score(source: Source, mpp: float | None, comparison: _Comparison) -> EntryScore | None:
+    """Return the scores of an entry, None where it has no labelled pixels."""
+    names = comparison.class_names
+    truth = label_shapes(source.objects(), names, background=comparison.background).shapes
+    if all(label == IGNORE_INDEX for _, label in truth):
+        return None
+    with source.open(mpp) as opened:
+        frame, prediction = comparison.predict(source, opened, truth)
+        matrix = score(truth, prediction, frame, names)
+        pixel_um2 = opened.calibration.pixel_area_um2
+        slide_px = opened.slide.width_px * opened.slide.height_px
+    if not matrix.labelled_px:
+        return None
+    return EntryScore(
+        key=source.key,
+        name=source.name,
+        matrix=matrix,
+        pixel_area_mm2=frame.downsample_x * frame.downsample_y * pixel_um2 / UM2_PER_MM2,
+        slide_mm2=slide_px * pixel_um2 / UM2_PER_MM2,
+        was_trained_on=comparison.was_trained_on(source),
+    )
+
+
+def _annotated_classes(sources: Sequence[Source]) -> tuple[str, ...]:
+    names: set[str] = set()
+    for source in sources:
+        # An entry that cannot be read is told when its turn comes.
+        with contextlib.suppress(QpbridgeError):
+            classes = [item.path_class for item in annotations_of(source.objects()) if item.path_class is not None]
+            names.update(item.name for item in classes if not item.is_ignored)
+            if any(is_region(item) for item in classes) and _has_background(source):
+                names.add(BACKGROUND_CLASS)
+    return tuple(sorted(names))
+
+
+def _has_background(source: Source) -> bool:
+    return source.project is not None and any(item.name == BACKGROUND_CLASS for item in source.project.classes)
+
+
+def _nothing_labelled(project: Path, class_names: Sequence[str]) -> NoAnnotationError:
+    wanted = f"of {', '.join(class_names)}" if class_names else "of any class"
+    return NoAnnotationError(f"{project} has no annotation {wanted} to compare with; draw some in QuPath and save")

@@ -1,0 +1,49 @@
+"""Names of result files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+PLAIN: Final = ".geojson"
+GZIPPED: Final = ".geojson.gz"
+
+_LENGTH_MAX = 120
+"""Characters of a stem: file systems take 255 bytes, and a letter may need two of them."""
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
+
+
+def safe_stem(name: str) -> str:
+    """Return a name that every file system takes: letters, digits, ``. _ - + = @`` and inner blanks stay."""
+    stem = re.sub(r"[^\w.+=@ -]+", "_", name)[:_LENGTH_MAX].strip(" .") or "image"
+    return f"_{stem}" if _RESERVED.fullmatch(stem) else stem
+
+
+def distinct_stems(stems: Sequence[str]) -> list[str]:
+    """Return stems with a number added to those that came before, also where only case differs.
+
+    ``["a", "A", "b", "a"]`` becomes ``["a", "A-2", "b", "a-3"]``.
+    """
+    taken: set[str] = set()
+    distinct = []
+    for stem in stems:
+        candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(stems) + 2))
+        chosen = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+        taken.add(chosen.casefold())
+        distinct.append(chosen)
+    return distinct
+
+
+def results_file(folder: Path, stem: str, is_gzipped: bool = False) -> Path:
+    """Return where the results of a slide are written."""
+    return folder / f"{stem}{GZIPPED if is_gzipped else PLAIN}"
+
+
+def find_results(folder: Path, stem: str) -> Path | None:
+    """Return the results of a slide, compressed or not; the newer where there are both, None without any."""
+    found = [path for suffix in (PLAIN, GZIPPED) if (path := folder / f"{stem}{suffix}").is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
