@@ -54,7 +54,8 @@ def initialize(network: nn.Module) -> None:
     He et al. 2015, "Delving deep into rectifiers", sec. 2.2.
     """
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        # Without memory there is nothing to draw, and torch would import its compiler (seconds) for that.
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not layer.weight.is_meta:
             nn.init.normal_(layer.weight, std=math.sqrt(2 / _fan_in(layer)))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

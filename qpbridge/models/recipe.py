@@ -59,6 +59,8 @@ def parse_value(key: str, value: object, hint: object, *, strict: bool = False) 
     InvalidValueError
         If the field does not take the value.
     """
+    if value == "none" and not strict and types.NoneType in typing.get_args(hint):
+        return None
     try:
         parsed: object = msgspec.convert(value, type=hint, strict=strict)
     except msgspec.ValidationError as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
 
 from qpbridge.core.geometry import View
-from qpbridge.errors import InvalidValueError
+from qpbridge.errors import DamagedBundleError, InvalidValueError
 from qpbridge.models.recipe import Count, CountOrZero, Positive, Recipe, Settings
 
 SCHEMA_VERSION = 1
@@ -137,3 +140,96 @@ class Provenance:
     annotated_area_um2: Mapping[str, float]
     metrics: tuple[SplitMetrics, ...] = ()
     parent_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Content of a bundle's ``spec.json``.
+
+    Parameters
+    ----------
+    schema_version : int
+        Of this layout.
+    weights_sha256 : str
+        SHA-256 of the weights' file, hexadecimal.
+    model : ModelSpec
+        What the model is.
+    provenance : Provenance
+        Where it comes from.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    weights_sha256: str
+    model: ModelSpec
+    provenance: Provenance
+
+    def to_json(self) -> bytes:
+        """Return it as indented JSON; metrics that are not a number become null."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def manifest_from_json(content: bytes, config_types: Mapping[str, type[FamilyConfig]], where: Path) -> Manifest:
+    """Read a manifest strictly: each field of its type, and none that is not known.
+
+    Parameters
+    ----------
+    content : bytes
+        JSON.
+    config_types : mapping of str to type
+        Type of the configuration by family.
+    where : Path
+        Origin, for messages.
+
+    Raises
+    ------
+    DamagedBundleError
+        If it is no manifest of this schema; the message names the place in the JSON.
+    """
+    try:
+        preview = msgspec.json.decode(content, type=_Preview)
+        version, name = preview.schema_version, preview.model.family
+        _refuse(version != SCHEMA_VERSION, where, f"has schema_version {version}, this qpbridge reads {SCHEMA_VERSION}")
+        _refuse(name not in config_types, where, f"names family '{name}', this qpbridge has {', '.join(config_types)}")
+        manifest = msgspec.json.decode(content, type=Manifest)
+        config = _convert_config(preview.model.config, config_types[name])
+    except (msgspec.MsgspecError, InvalidValueError, RecursionError) as error:
+        raise DamagedBundleError(f"{where} is no model spec: {error}; take another copy of the bundle") from error
+    manifest = replace(manifest, model=replace(manifest.model, config=config))
+    unknown = list(_unknown_paths(msgspec.json.decode(content), msgspec.to_builtins(manifest)))
+    _refuse(bool(unknown), where, f"has unknown fields: {', '.join(unknown)}")
+    return manifest
+
+
+class _PreviewModel(msgspec.Struct):
+    family: str
+    config: dict[str, object]
+
+
+class _Preview(msgspec.Struct):
+    schema_version: int
+    model: _PreviewModel
+
+
+def _convert_config(config: dict[str, object], config_type: type[FamilyConfig]) -> FamilyConfig:
+    try:
+        return msgspec.convert(config, config_type)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(str(error).replace("`$", "`$.model.config")) from error
+
+
+def _refuse(is_wrong: bool, where: Path, what: str) -> None:
+    if is_wrong:
+        raise DamagedBundleError(f"{where} {what}; use the version of qpbridge that wrote the bundle, or another copy")
+
+
+def _unknown_paths(raw: object, known: object, path: str = "$") -> Iterator[str]:
+    # Dataclasses, unlike msgspec's structs, let unknown fields pass.
+    if isinstance(raw, dict) and isinstance(known, dict):
+        for key, value in raw.items():
+            if key in known:
+                yield from _unknown_paths(value, known[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}"
+    elif isinstance(raw, list) and isinstance(known, list | tuple):
+        for index, (value, twin) in enumerate(zip(raw, known, strict=True)):
+            yield from _unknown_paths(value, twin, f"{path}[{index}]")
