@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +10,11 @@ from qpbridge.models.families import dmmn
 from qpbridge.models.families.dmmn import ARCHITECTURES, DMMN, Dmmn, DmmnConfig
 
 VARIANTS = list(ARCHITECTURES)
+
+
+def _assert_close(found: Tensor, expected: Tensor) -> None:
+    # torch's own comparison imports its compiler, which takes seconds.
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def _network(variant: str, **settings: object) -> Dmmn:
@@ -119,10 +125,8 @@ def test_extra_outputs_never_win_and_are_never_learned_towards() -> None:
 
     assert outputs["logits"].shape[1] == 3
     assert outputs["unlabelled"].shape[1] == 2
-    torch.testing.assert_close(DMMN.probabilities(outputs).sum(1), torch.ones(1, 64, 64))
-    torch.testing.assert_close(
-        DMMN.loss(outputs, target, torch.ones(3)), torch.nn.functional.cross_entropy(logits, target)
-    )
+    _assert_close(DMMN.probabilities(outputs).sum(1), torch.ones(1, 64, 64))
+    _assert_close(DMMN.loss(outputs, target, torch.ones(3)), torch.nn.functional.cross_entropy(logits, target))
 
 
 def test_the_loss_takes_no_notice_of_unlabelled_pixels() -> None:
@@ -152,4 +156,4 @@ def test_memory_order_does_not_change_the_output() -> None:
     ordered = {name: x.to(memory_format=torch.channels_last) for name, x in views.items()}
     expected = network(views)["logits"]
 
-    torch.testing.assert_close(network.to(memory_format=torch.channels_last)(ordered)["logits"], expected)
+    _assert_close(network.to(memory_format=torch.channels_last)(ordered)["logits"], expected)
