@@ -1,0 +1,70 @@
+"""A model that tells classes apart by color, and pictures for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from qpbridge.core.geometry import FieldOfView, View
+from qpbridge.models import bundle as bundles
+from qpbridge.models.bundle import Bundle
+from qpbridge.models.families.dmmn import DmmnConfig
+from qpbridge.models.recipe import Recipe
+from qpbridge.models.spec import Head, ModelClass, ModelSpec, Provenance
+
+COLORS = {"Tumor": (200, 30, 30), "Stroma": (30, 200, 30), "Background": (255, 255, 255)}
+
+
+class ColorNetwork(nn.Module):
+    """Red is Tumor, green is Stroma, white is Background."""
+
+    def forward(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        red, green, blue = views["x20"].unbind(1)
+        return {"logits": torch.stack([red - green, green - red, 2 * blue - 1], dim=1)}
+
+
+@pytest.fixture
+def color_bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """The model that every path of a bundle leads to."""
+    spec = ModelSpec(
+        family="dmmn",
+        variant="unet",
+        config=DmmnConfig(variant="unet"),
+        classes=tuple(ModelClass(name=name, color_rgb=color) for name, color in COLORS.items()),
+        views=(View(name="x20", fov=FieldOfView(size_px=64, mpp=0.5)),),
+        heads=(Head(name="logits", channels=3),),
+    )
+    provenance = Provenance(
+        created="2026-11-20T12:00:00+00:00",
+        versions={},
+        seed=0,
+        recipe=Recipe(),
+        project="colors",
+        training_entries=("learned.png",),
+        validation_entries=(),
+        annotated_area_um2={},
+    )
+    bundle = Bundle(spec=spec, network=ColorNetwork(), provenance=provenance, digest="f00d" * 16)
+    monkeypatch.setattr(bundles, "load_bundle", lambda _: bundle)
+    monkeypatch.setattr("qpbridge.workflows.predict.load_bundle", lambda _: bundle)
+    return bundle
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[..., Path]:
+    """Write a picture of 400 x 300 px: white, with rectangles (left, top, right, bottom) of some classes."""
+
+    def write(name: str, **areas: tuple[int, int, int, int]) -> Path:
+        pixels = np.full((300, 400, 3), 255, np.uint8)
+        for class_name, (left, top, right, bottom) in areas.items():
+            pixels[top:bottom, left:right] = COLORS[class_name]
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return write

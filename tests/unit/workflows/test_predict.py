@@ -1,0 +1,259 @@
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import shapely
+from shapely import box
+
+from qpbridge.core.geometry import Region
+from qpbridge.core.progress import SilentProgress
+from qpbridge.errors import CancelledError, DiskFullError, InvalidValueError
+from qpbridge.models.bundle import Bundle
+from qpbridge.qupath.geojson import read_objects
+from qpbridge.workflows import predict as workflow
+from qpbridge.workflows.predict import PredictRequest, predict
+
+Draw = Callable[..., Path]
+
+
+class CancelledDuring(SilentProgress):
+    """Asked to stop as soon as a stage begins."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+        self.is_reached = False
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:  # noqa: ARG002
+        self.is_reached |= stage == self.stage
+
+    def raise_if_cancelled(self) -> None:
+        if self.is_reached:
+            raise CancelledError("cancelled")
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, color_bundle: Bundle) -> Callable[..., PredictRequest]:
+    def make(*inputs: Path, **fields: Any) -> PredictRequest:
+        whole = PredictRequest(
+            inputs=inputs, model=tmp_path / "model", out=tmp_path / "out", mpp=0.5, device="cpu", use_tissue_mask=False
+        )
+        return replace(whole, **fields)
+
+    return make
+
+
+def run_of(out: Path) -> Any:
+    return json.loads((out / "run.json").read_text())
+
+
+def test_regions_come_out_where_they_are(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150), Stroma=(200, 50, 300, 150))
+
+    report = predict(request_of(slide), SilentProgress())
+
+    file = report.results[0].file
+    assert file.name == "case.geojson"
+    regions = {item.path_class.name: item.geometry for item in read_objects(file).objects if item.path_class}
+    assert regions["Tumor"].equals(box(100, 50, 200, 150))
+    assert regions["Stroma"].equals(box(200, 50, 300, 150))
+    assert regions["Background"].equals(box(0, 0, 400, 300) - box(100, 50, 300, 150))
+
+
+def test_the_record_of_a_run_tells_all_that_is_needed_to_repeat_it(
+    draw: Draw, request_of: Callable[..., PredictRequest], color_bundle: Bundle
+) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150))
+
+    report = predict(request_of(slide, seed=7), SilentProgress())
+
+    run = run_of(report.out)
+    assert run["status"] == "done"
+    assert run["model"]["digest"] == color_bundle.digest
+    assert set(run["versions"]) == {"qpbridge", "torch"}
+    assert run["device"]["name"] == "cpu"
+    assert run["parameters"]["seed"] == 7
+    (told,) = run["slides"]
+    assert told["slide_path"] == str(slide)
+    assert told["fingerprint"].startswith("sha256-ends:")
+    assert (told["mpp_x"], told["mpp_source"], told["objects"]) == (0.5, "request", 2)
+    assert told["duration_s"] >= 0
+    assert report.to_dict()["slides"][0]["name"] == "case.png"
+
+
+def test_the_summary_holds_areas_counts_and_shares(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150), Stroma=(200, 50, 300, 200))
+
+    report = predict(request_of(slide), SilentProgress())
+
+    rows = list(csv.DictReader((report.out / "summary.csv").read_text().splitlines()))
+    assert [(row["entry"], row["class"], row["count"]) for row in rows] == [
+        ("case", "Tumor", "1"),
+        ("case", "Stroma", "1"),
+        ("case", "Background", "1"),
+    ]
+    assert [float(row["area_mm2"]) for row in rows] == pytest.approx([0.0025, 0.00375, 0.03 - 0.00625])
+    assert [row["share_of_tissue"] for row in rows] == ["0.4", "0.6", ""]
+
+
+def test_two_runs_write_the_same_bytes(draw: Draw, request_of: Callable[..., PredictRequest], tmp_path: Path) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150))
+
+    first, second = (
+        predict(request_of(slide, out=tmp_path / name, margin_px=margin), SilentProgress())
+        for name, margin in (("one", 0), ("two", 20))
+    )
+
+    assert first.results[0].file.read_bytes() == second.results[0].file.read_bytes()
+
+
+def test_specks_join_what_surrounds_them(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 110, 60), Stroma=(200, 50, 300, 150))
+
+    by_default = predict(request_of(slide), SilentProgress()).results[0]
+    all_kept = predict(request_of(slide, min_area_um2=0), SilentProgress()).results[0]
+
+    assert [(item.name, item.count) for item in by_default.classes] == [("Tumor", 0), ("Stroma", 1), ("Background", 1)]
+    assert [(item.name, item.count) for item in all_kept.classes] == [("Tumor", 1), ("Stroma", 1), ("Background", 1)]
+    assert all_kept.classes[0].area_mm2 == pytest.approx(25e-6)
+
+
+def test_one_bad_slide_does_not_end_a_batch(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    good = draw("good.png", Tumor=(100, 50, 200, 150))
+    torn = draw("torn.png")
+    torn.write_bytes(torn.read_bytes()[:200])
+    missing = good.with_name("missing.png")
+    progress = SilentProgress()
+
+    report = predict(request_of(torn, missing, good), progress)
+
+    assert [result.key for result in report.results] == ["good"]
+    assert [failure.reason for failure in report.failures] == ["DAMAGED_SLIDE", "SLIDE_NOT_FOUND"]
+    assert len(progress.warnings) == 2
+    assert [failure["reason"] for failure in run_of(report.out)["failures"]] == ["DAMAGED_SLIDE", "SLIDE_NOT_FOUND"]
+    assert sorted(path.name for path in report.out.iterdir()) == ["good.geojson", "run.json", "summary.csv"]
+
+
+def test_a_slide_without_pixel_size_is_told_how_to_get_one(
+    draw: Draw, request_of: Callable[..., PredictRequest]
+) -> None:
+    report = predict(request_of(draw("case.png"), mpp=None), SilentProgress())
+
+    (failure,) = report.failures
+    assert failure.reason == "PIXEL_SIZE_MISSING"
+    assert "--mpp" in failure.message
+
+
+def test_a_slide_too_large_for_memory_does_not_end_a_batch(
+    draw: Draw, request_of: Callable[..., PredictRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(workflow, "predict_labels", exhausted)
+
+    report = predict(request_of(draw("case.png")), SilentProgress())
+
+    assert [failure.reason for failure in report.failures] == ["OUT_OF_MEMORY"]
+
+
+def test_a_full_disk_ends_a_batch_and_leaves_nothing_half_written(
+    draw: Draw, request_of: Callable[..., PredictRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFullError("no space left")
+
+    monkeypatch.setattr(workflow, "write_objects", full)
+
+    with pytest.raises(DiskFullError):
+        predict(request_of(draw("a.png"), draw("b.png")), SilentProgress())
+
+    assert run_of(tmp_path / "out")["status"] == "failed"
+    assert not list((tmp_path / "out").glob("*.geojson"))
+
+
+def test_cancelling_keeps_the_slides_that_are_finished(
+    draw: Draw, request_of: Callable[..., PredictRequest], tmp_path: Path
+) -> None:
+    slides = draw("first.png", Tumor=(100, 50, 200, 150)), draw("second.png")
+
+    with pytest.raises(CancelledError):
+        predict(request_of(*slides), CancelledDuring("predict second.png"))
+
+    run = run_of(tmp_path / "out")
+    assert run["status"] == "cancelled"
+    assert [slide["key"] for slide in run["slides"]] == ["first"]
+    assert [path.name for path in (tmp_path / "out").glob("*.geojson")] == ["first.geojson"]
+
+
+def test_cancelling_works_between_prediction_and_writing(
+    draw: Draw, request_of: Callable[..., PredictRequest], tmp_path: Path
+) -> None:
+    with pytest.raises(CancelledError):
+        predict(request_of(draw("case.png")), CancelledDuring("outline case.png"))
+
+    assert not list((tmp_path / "out").glob("*.geojson"))
+
+
+def test_blank_glass_is_not_shown_to_the_network(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("case.png", Tumor=(20, 20, 120, 120))
+    progress = SilentProgress()
+
+    report = predict(request_of(slide, use_tissue_mask=True), progress)
+    empty = predict(request_of(draw("empty.png"), use_tissue_mask=True), progress)
+
+    regions = {item.path_class.name: item.geometry for item in read_objects(report.results[0].file).objects}  # type: ignore[union-attr]
+    assert regions["Tumor"].equals(box(20, 20, 120, 120))
+    assert empty.results[0].classes[-1].area_mm2 == pytest.approx(0.03)
+    assert ["no tissue found" in message for message in empty.results[0].warnings] == [True]
+    assert report.results[0].warnings == ()
+
+
+def test_a_slide_much_coarser_than_the_model_is_told(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    report = predict(request_of(draw("case.png"), mpp=1.0), SilentProgress())
+
+    assert "cannot be seen" in report.results[0].warnings[0]
+
+
+def test_results_are_compressed_on_request(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150))
+
+    report = predict(request_of(slide, gzip=True), SilentProgress())
+
+    assert report.results[0].file.name == "case.geojson.gz"
+    assert report.results[0].file.read_bytes()[:2] == b"\x1f\x8b"
+    assert len(read_objects(report.results[0].file).objects) == 2
+
+
+def test_smooth_outlines_still_cover_the_slide(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150), Stroma=(150, 100, 300, 250))
+
+    report = predict(request_of(slide, smooth_um=5.0), SilentProgress())
+
+    geometries = [item.geometry for item in read_objects(report.results[0].file).objects]
+    assert shapely.coverage_is_valid(geometries)
+    whole = Region(x_px=0, y_px=0, width_px=400, height_px=300)
+    assert sum(geometry.area for geometry in geometries) == pytest.approx(whole.width_px * whole.height_px)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"inputs": ()}, "give one project, or one or more slides, not nothing"),
+        ({"inputs": (Path("p.qpproj"), Path("a.svs"))}, "give one project"),
+        ({"inputs": (Path("a.svs"),), "entries": ("1",)}, "belong to a project"),
+        ({"inputs": (Path("a.svs"),), "min_area_um2": -1.0}, "min-area-um2 must be 0 or more"),
+        ({"inputs": (Path("a.svs"),), "device": "tpu"}, "there are: auto, cpu"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused_before_work(
+    fields: dict[str, Any], message: str, request_of: Callable[..., PredictRequest], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        predict(request_of(**fields) if "inputs" not in fields else replace(request_of(), **fields), SilentProgress())
+
+    assert not (tmp_path / "out").exists()
