@@ -10,7 +10,7 @@ import typer
 
 from qpbridge.cli import options
 from qpbridge.cli.output import fields_table, output_console, records_table
-from qpbridge.cli.running import ExitCode, carry_out, rate_failures
+from qpbridge.cli.running import ExitCode, carry_out, rate_batch
 from qpbridge.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def predict(
         return workflow.predict(request, progress)
 
     def rate(report: PredictReport) -> ExitCode:
-        return rate_failures(report.failures, len(report.failures) + len(report.results))
+        return rate_batch(report.failures, report.results)
 
     carry_out(work, as_json=as_json, debug=debug, show=show_prediction, rate=rate)
 

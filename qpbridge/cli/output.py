@@ -60,7 +60,7 @@ def records_table(title: str, records: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=escaped(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     columns = list(dict.fromkeys(key for record in records for key in record))
     for column in columns:
-        is_number = all(isinstance(record.get(column, 0), int | float) for record in records)
+        is_number = all(isinstance(record.get(column), int | float | None) for record in records)
         table.add_column(escaped(column.replace("_", " ")), justify="right" if is_number else "left")
     for record in records:
         table.add_row(*(escaped(cell(record.get(column))) for column in columns))

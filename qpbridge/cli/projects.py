@@ -9,7 +9,7 @@ import typer
 
 from qpbridge.cli import options
 from qpbridge.cli.output import fields_table, output_console, records_table
-from qpbridge.cli.running import ExitCode, carry_out, rate_failures
+from qpbridge.cli.running import ExitCode, carry_out, rate_batch
 from qpbridge.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def inspect(
         return workflow.inspect(request, progress)
 
     def rate(report: InspectReport) -> ExitCode:
-        return rate_failures([entry for entry in report.entries if entry.problems], len(report.entries))
+        broken = [entry for entry in report.entries if entry.problems]
+        return rate_batch(broken, [entry for entry in report.entries if not entry.problems])
 
     carry_out(work, as_json=as_json, debug=debug, show=show_inspection, rate=rate)
 
@@ -89,7 +90,7 @@ def export(
         return workflow.export(request, progress)
 
     def rate(report: ExportReport) -> ExitCode:
-        return rate_failures(report.failures, len(report.failures) + len(report.entries))
+        return rate_batch(report.failures, report.entries)
 
     carry_out(work, as_json=as_json, debug=debug, rate=rate)
 

@@ -83,11 +83,11 @@ def carry_out(
         raise typer.Exit(rate(report))
 
 
-def rate_failures(failures: Sequence[object], total: int) -> ExitCode:
-    """Return the exit code of a batch: failed where nothing of it went well, partly done where something did."""
+def rate_batch(failures: Sequence[object], finished: Sequence[object]) -> ExitCode:
+    """Return the exit code of a batch: partly done where something failed and something did not."""
     if not failures:
         return ExitCode.DONE
-    return ExitCode.PARTLY_DONE if len(failures) < total else ExitCode.FAILED
+    return ExitCode.PARTLY_DONE if finished else ExitCode.FAILED
 
 
 @contextlib.contextmanager

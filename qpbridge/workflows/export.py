@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.core.objects import BACKGROUND_CLASS, PathClass, PathObject, annotations_of
 from qpbridge.core.progress import Progress
-from qpbridge.errors import CancelledError, DiskFullError, InvalidValueError, QpbridgeError
+from qpbridge.errors import CancelledError, DiskFullError, InvalidValueError, PixelSizeMissingError, QpbridgeError
 from qpbridge.files import atomic_file, write_bytes
 from qpbridge.qupath.geojson import write_objects
 from qpbridge.qupath.project import open_project
@@ -115,7 +115,10 @@ def export(request: ExportRequest, progress: Progress) -> ExportReport:
     for done, source in enumerate(sources, start=1):
         progress.raise_if_cancelled()
         try:
-            exported.append(_export_entry(source, request, labels))
+            objects = source.objects()
+            exported.append(_write_objects(source, objects, request))
+            if request.label_maps and exported[-1].geojson is not None:
+                exported[-1] = replace(exported[-1], label_map=_write_label_map(source, objects, request, labels))
         except (DiskFullError, CancelledError):
             raise
         except QpbridgeError as error:
@@ -208,17 +211,24 @@ class LabelFrame:
         return cls(region=region, width=width, height=height)
 
 
-def _export_entry(source: Source, request: ExportRequest, labels: LabelTable) -> ExportedEntry:
-    objects = source.objects()
-    chosen = annotations_of(objects) if request.annotations_only else list(objects)
-    geojson = label_map = None
+def _write_objects(source: Source, objects: Sequence[PathObject], request: ExportRequest) -> ExportedEntry:
+    chosen = annotations_of(objects) if request.annotations_only else objects
+    path = None
     if source.entry is not None and source.entry.has_data:
-        geojson = results_file(request.out, source.file_stem, request.gzip)
-        write_objects(geojson, chosen)
-        if request.label_maps:
-            label_map = request.out / f"{source.file_stem}.labels.png"
-            _write_label_map(label_map, labels.paint(objects, _frame(source, request.mpp)), labels)
-    return ExportedEntry(id=source.key, name=source.name, objects=len(chosen), geojson=geojson, label_map=label_map)
+        path = results_file(request.out, source.file_stem, request.gzip)
+        write_objects(path, chosen)
+    return ExportedEntry(id=source.key, name=source.name, objects=len(chosen), geojson=path)
+
+
+def _write_label_map(source: Source, objects: Sequence[PathObject], request: ExportRequest, labels: LabelTable) -> Path:
+    from PIL import Image
+
+    image = Image.fromarray(labels.paint(objects, _frame(source, request.mpp)))
+    image.putpalette(labels.palette)
+    path = request.out / f"{source.file_stem}.labels.png"
+    with atomic_file(path) as file:
+        image.save(file, format="PNG")
+    return path
 
 
 def _frame(source: Source, mpp: float | None) -> LabelFrame:
@@ -227,15 +237,12 @@ def _frame(source: Source, mpp: float | None) -> LabelFrame:
     server = source.entry.server
     if server.width_px and server.height_px and (mpp is None or server.calibration is not None):
         return LabelFrame.of_image((server.width_px, server.height_px), server.calibration, mpp)
-    with source.open(None) as opened:
-        size_px = (opened.slide.width_px, opened.slide.height_px)
-        return LabelFrame.of_image(size_px, opened.calibration, mpp)
-
-
-def _write_label_map(path: Path, label_map: LabelMap, labels: LabelTable) -> None:
-    from PIL import Image
-
-    image = Image.fromarray(label_map, mode="P")
-    image.putpalette(labels.palette)
-    with atomic_file(path) as file:
-        image.save(file, format="PNG")
+    try:
+        with source.open(None) as opened:
+            size_px = (opened.slide.width_px, opened.slide.height_px)
+            return LabelFrame.of_image(size_px, opened.calibration, mpp)
+    except PixelSizeMissingError as error:
+        raise PixelSizeMissingError(
+            f"{source.label} has no pixel size, so it has no label map of {mpp} µm/px: set the pixel size in QuPath"
+            " (Image tab, double-click Pixel width), or leave --mpp out for the slide's own pixels"
+        ) from error

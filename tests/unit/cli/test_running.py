@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from qpbridge.cli.running import ExitCode, carry_out, rate_failures
+from qpbridge.cli.running import ExitCode, carry_out, rate_batch
 from qpbridge.core.progress import Progress
 from qpbridge.errors import SlideNotFoundError, UnknownNameError
 
@@ -120,6 +120,6 @@ def test_an_interrupt_cancels_the_work_cleanly(capsys: pytest.CaptureFixture[str
     assert "error: stopped on request [CANCELLED]" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("failed", "total", "code"), [(0, 0, 0), (0, 3, 0), (1, 3, 3), (3, 3, 1)])
-def test_a_batch_is_rated_by_what_failed(failed: int, total: int, code: int) -> None:
-    assert rate_failures(["failure"] * failed, total) == code
+@pytest.mark.parametrize(("failed", "finished", "code"), [(0, 0, 0), (0, 3, 0), (1, 2, 3), (3, 0, 1)])
+def test_a_batch_is_rated_by_what_failed(failed: int, finished: int, code: int) -> None:
+    assert rate_batch(["failure"] * failed, ["result"] * finished) == code

@@ -1,0 +1,29 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from qpbridge.cli.app import app
+from qpbridge.workflows import doctor
+from qpbridge.workflows.doctor import Check, DoctorReport, Status
+
+
+def report(status: Status) -> DoctorReport:
+    return DoctorReport(checks=(Check(name="disk", status=status, detail="1 GB [free]", remedy="make room"),))
+
+
+@pytest.mark.parametrize(("status", "code"), [(Status.OK, 0), (Status.WARN, 0), (Status.FAIL, 1)])
+def test_only_a_failed_check_fails(status: Status, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "diagnose", lambda _: report(status))
+
+    result = CliRunner().invoke(app, ["doctor"])
+
+    assert result.exit_code == code
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines == [[status.value, "disk", "1", "GB", "[free]"], ["->", "make", "room"]]
+
+
+def test_the_checks_are_one_json_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "diagnose", lambda _: report(Status.WARN))
+
+    assert json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout) == report(Status.WARN).to_dict()

@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from qpbridge.cli.models import app
+
+PARAMETERS = {
+    "dmmn-segnet": 18_881_543,
+    "dmmn-unet": 34_550_663,
+    "dmmn-s2": 34_554_119,
+    "dmmn-ms": 30_647_207,
+    "dmmn-m2s": 25_947_047,
+    "dmmn-m3": 27_071_303,
+}
+"""Ho et al. 2021, as counted in shared/models.md."""
+
+
+def test_the_listing_counts_as_published() -> None:
+    result = CliRunner().invoke(app, ["list", "--json"])
+
+    records = json.loads(result.stdout)
+    assert {one["variant"]: one["parameters"] for one in records} == PARAMETERS
+    assert records[0].keys() == {"family", "variant", "parameters", "views", "heads"}
+
+
+def test_the_listing_is_readable_too() -> None:
+    shown = CliRunner().invoke(app, ["list"]).stdout
+
+    assert "dmmn-m3" in shown
+    assert "27,071,303" in shown
+
+
+def test_a_family_shows_each_setting_with_its_value_in_every_preset() -> None:
+    document = json.loads(CliRunner().invoke(app, ["show", "dmmn", "--json"]).stdout)
+
+    settings = {one["key"]: one for one in document["settings"]}
+    assert document["presets"] == ["paper", "small"]
+    assert settings["learning_rate"]["paper"] == 5e-5
+    assert settings["epochs"]["paper"] == 20
+    assert settings["variant"]["small"] in document["variants"]
+
+
+def test_an_unknown_family_is_bad_usage_and_lists_the_known_ones() -> None:
+    result = CliRunner().invoke(app, ["show", "unet9"])
+
+    assert result.exit_code == 2
+    assert "unknown family 'unet9'; there are: dmmn" in result.stderr
+
+
+@pytest.mark.parametrize("verb", [["show"], ["export", "--out", "m.onnx"]])
+def test_a_folder_without_a_model_is_told(verb: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*verb, str(tmp_path)])
+
+    assert result.exit_code == 1
+    assert "[BUNDLE_NOT_FOUND]" in result.stderr
