@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from qpbridge.core.progress import Progress
 
 if TYPE_CHECKING:
     from qpbridge.workflows.evaluate import EvaluationReport
+    from qpbridge.workflows.failures import Failure
     from qpbridge.workflows.predict import PredictReport
     from qpbridge.workflows.train import TrainReport
 
@@ -59,6 +60,7 @@ def train(
     """
 
     def work(progress: Progress) -> TrainReport:
+        pairs = options.settings(settings)
         from qpbridge.workflows import train as workflow
 
         request = workflow.TrainRequest(
@@ -69,7 +71,7 @@ def train(
             classes=options.names(classes),
             entries=options.names(entries),
             validation=options.names(validation) or (),
-            settings=options.settings(settings),
+            settings=pairs,
             mpp=mpp,
             device=device,
             seed=seed,
@@ -182,7 +184,10 @@ def evaluate(
         )
         return workflow.evaluate(request, progress)
 
-    carry_out(work, as_json=as_json, debug=debug)
+    def rate(report: EvaluationReport) -> ExitCode:
+        return rate_batch(report.failures, report.entries)
+
+    carry_out(work, as_json=as_json, debug=debug, show=show_evaluation, rate=rate)
 
 
 def results_folder(inputs: Sequence[Path], model: Path) -> Path:
@@ -206,7 +211,26 @@ def show_prediction(report: PredictReport) -> None:
         for one in report.results
         for part in one.classes
     ]
-    failures = [{"failed": one.entry, "reason": one.reason, "message": one.message} for one in report.failures]
-    for title, rows in (("Slides", slides), ("Areas", areas), ("Failures", failures)):
+    for title, rows in (("Slides", slides), ("Areas", areas), ("Failures", _failure_rows(report.failures))):
         if rows:
             console.print(records_table(title, rows))
+
+
+def show_evaluation(report: EvaluationReport) -> None:
+    """Print scores for a reader."""
+    console = output_console()
+    console.print(report.to_table(), markup=False)
+    entries = [
+        {"slide": one.name, "mean IoU": one.matrix.mean_iou, "labelled mm²": one.labelled_mm2}
+        | {"trained on": one.was_trained_on}
+        for one in report.entries
+    ]
+    for title, rows in (("Slides", entries), ("Failures", _failure_rows(report.failures))):
+        if rows:
+            console.print(records_table(title, rows))
+    if report.unlabelled:
+        console.print(f"without annotations: {', '.join(report.unlabelled)}", markup=False)
+
+
+def _failure_rows(failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    return [{"failed": one.entry, "reason": one.reason, "message": one.message} for one in failures]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "qpbridge"
 LINES_MAX = 400
 MODULES_MAX = 10
-HEAVY = set("torch numpy shapely openslide tifffile cv2 numba rasterio skimage matplotlib rich".split())
+HEAVY = {"torch", "numpy", "shapely", "openslide", "tifffile", "cv2", "numba", "rasterio", "skimage", "matplotlib"}
 HELP = "import qpbridge.__main__ as entry\nsys.argv[1:] = {}\ntry: entry.main()\nexcept SystemExit: pass"
 
 

@@ -1,0 +1,201 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from qpbridge.cli.app import app
+from qpbridge.cli.learning import results_folder
+from qpbridge.evaluation.confusion import ConfusionMatrix
+from qpbridge.inference.objects import DEFAULT_MIN_AREA_UM2
+from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
+from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.predict import ClassSummary, PredictReport, SlideResult
+
+FAILURE = Failure(entry="entry 2 'b.svs'", reason="SLIDE_NOT_FOUND", message="looked in /b")
+RESULT = SlideResult(
+    key="1",
+    name="a.svs",
+    file=Path("/out/1-a.svs.geojson"),
+    slide_path=Path("/a.svs"),
+    fingerprint="f",
+    mpp_x=0.5,
+    mpp_y=0.5,
+    mpp_source="project",
+    objects=7,
+    classes=(ClassSummary(name="Tumor", count=7, area_mm2=1.5, share_of_tissue=0.25),),
+    duration_s=3.0,
+    warnings=(),
+)
+SCORE = EntryScore(
+    key="1",
+    name="a.svs",
+    matrix=ConfusionMatrix(("Tumor", "Stroma"), np.array([[8, 2, 0], [0, 10, 0]])),
+    pixel_area_mm2=1e-6,
+    slide_mm2=1.0,
+)
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def workflow_is(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Put a report in a workflow's place; return the requests that it gets."""
+
+    def replace(name: str, report: Any = None) -> list[Any]:
+        requests: list[Any] = []
+
+        def work(request: Any, progress: Any) -> Any:
+            requests.append(request)
+            if report is None:
+                raise KeyboardInterrupt
+            return report
+
+        monkeypatch.setattr(f"qpbridge.workflows.{name}.{name}", work)
+        return requests
+
+    return replace
+
+
+def test_train_asks_for_what_the_options_say(workflow_is: Callable[..., list[Any]]) -> None:
+    requests = workflow_is("train")
+
+    invoke(
+        *("train", "p", "--family", "dmmn", "--out", "m", "--preset", "small", "--classes", "A,B", "--seed", "4"),
+        *("--entries", "1,2", "--entries", "x", "--validation", "2", "--set", "epochs=3", "--set", "width=8"),
+        *("--mpp", "0.25", "--device", "cuda:1", "--path-map", "C:=/mnt"),
+    )
+
+    (request,) = requests
+    assert (request.project, request.out, request.family, request.preset) == (Path("p"), Path("m"), "dmmn", "small")
+    assert (request.classes, request.entries, request.validation) == (("A", "B"), ("1", "2", "x"), ("2",))
+    assert dict(request.settings) == {"epochs": "3", "width": "8"}
+    assert (request.mpp, request.device, request.seed, request.path_map) == (0.25, "cuda:1", 4, ("C:=/mnt",))
+
+
+def test_train_leaves_open_what_is_not_asked_for(workflow_is: Callable[..., list[Any]]) -> None:
+    requests = workflow_is("train")
+
+    invoke("train", "p", "--family", "dmmn", "--out", "m")
+
+    (request,) = requests
+    assert (request.preset, request.classes, request.entries, request.mpp) == (None, None, None, None)
+    assert (request.validation, dict(request.settings), request.device) == ((), {}, "auto")
+
+
+def test_a_setting_that_is_no_pair_is_bad_usage() -> None:
+    result = invoke("train", "p", "--family", "dmmn", "--out", "m", "--set", "epochs", "--json")
+
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["error"]["reason"] == "INVALID_VALUE"
+
+
+def test_predict_asks_for_what_the_options_say(workflow_is: Callable[..., list[Any]]) -> None:
+    requests = workflow_is("predict")
+
+    invoke(
+        *("predict", "a.svs", "b.svs", "--model", "m", "--out", "o", "--gzip", "--min-area-um2", "0"),
+        *("--smooth-um", "2", "--no-tissue-mask", "--overlap", "32", "--seed", "1", "--device", "cpu", "--mpp", "0.5"),
+    )
+
+    (request,) = requests
+    assert (request.inputs, request.model, request.out) == ((Path("a.svs"), Path("b.svs")), Path("m"), Path("o"))
+    assert (request.gzip, request.min_area_um2, request.smooth_um) == (True, 0.0, 2.0)
+    assert (request.use_tissue_mask, request.margin_px, request.seed) == (False, 32, 1)
+    assert (request.device, request.mpp) == ("cpu", 0.5)
+
+
+def test_predict_has_the_workflows_defaults(workflow_is: Callable[..., list[Any]]) -> None:
+    from qpbridge.workflows.predict import PredictRequest
+
+    requests = workflow_is("predict")
+
+    invoke("predict", "p", "--model", "m", "--out", "o")
+
+    assert requests == [PredictRequest(inputs=(Path("p"),), model=Path("m"), out=Path("o"))]
+
+
+def test_help_states_the_default_of_the_smallest_region() -> None:
+    stated = re.search(r"join their neighbor; default: (\d+)\.", " ".join(invoke("predict", "--help").output.split()))
+
+    assert stated is not None
+    assert float(stated[1]) == DEFAULT_MIN_AREA_UM2
+
+
+@pytest.mark.parametrize("first", ["project", "project/project.qpproj", "project/a.svs"])
+def test_results_go_beside_the_project_or_slide_unless_told(first: str, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    model = tmp_path / "models" / "skin"
+
+    folder = results_folder([tmp_path / first, Path("other.svs")], model)
+
+    assert folder == tmp_path / "project" / "qpbridge-results" / "skin"
+
+
+def test_results_take_the_models_name_however_its_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "skin").mkdir()
+    monkeypatch.chdir(tmp_path / "skin")
+
+    assert results_folder([Path("a.svs")], Path()) == Path("qpbridge-results/skin")
+
+
+@pytest.mark.parametrize(
+    ("results", "failures", "code"), [((RESULT,), (), 0), ((RESULT,), (FAILURE,), 3), ((), (FAILURE,), 1)]
+)
+def test_prediction_shows_slides_areas_and_failures(
+    results: tuple[SlideResult, ...],
+    failures: tuple[Failure, ...],
+    code: int,
+    workflow_is: Callable[..., list[Any]],
+) -> None:
+    workflow_is("predict", PredictReport(out=Path("/out"), results=results, failures=failures))
+
+    result = invoke("predict", "p", "--model", "m")
+
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert result.exit_code == code
+    assert (["a.svs", "1-a.svs.geojson", "7", "0.5", "project", "3"] in rows) == bool(results)
+    assert (["a.svs", "Tumor", "7", "1.5", "25"] in rows) == bool(results)
+    assert ("SLIDE_NOT_FOUND" in result.stdout) == bool(failures)
+
+
+def test_evaluate_asks_for_what_the_options_say(workflow_is: Callable[..., list[Any]]) -> None:
+    from qpbridge.workflows.evaluate import EvaluateRequest
+
+    requests = workflow_is("evaluate")
+
+    invoke("evaluate", "p", "--predictions", "r", "--entries", "1", "--out", "s.json")
+
+    expected = EvaluateRequest(project=Path("p"), predictions=Path("r"), entries=("1",), out=Path("s.json"))
+    assert requests == [expected]
+
+
+def test_evaluation_shows_classes_slides_and_failures(workflow_is: Callable[..., list[Any]]) -> None:
+    workflow_is(
+        "evaluate",
+        EvaluationReport(pooled=SCORE.matrix, entries=(SCORE,), failures=(FAILURE,), unlabelled=("c.svs",)),
+    )
+
+    result = invoke("evaluate", "p", "--model", "m")
+
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert result.exit_code == 3
+    assert ["Tumor", "0.800", "0.800", "1.000", "10"] in rows
+    assert ["a.svs", "0.8167", "2e-05", "no"] in rows
+    assert "SLIDE_NOT_FOUND" in result.stdout
+    assert "without annotations: c.svs" in result.stdout
+
+
+def test_evaluation_needs_something_to_compare(data_dir: Path) -> None:
+    result = invoke("evaluate", str(data_dir / "made" / "qp-0.7.0" / "project"))
+
+    assert result.exit_code == 2
+    assert "[INVALID_VALUE]" in result.stderr
