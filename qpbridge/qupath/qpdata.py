@@ -16,7 +16,8 @@ import shapely
 
 from qpbridge.core.objects import NO_MAPPING, NO_MEASUREMENTS, ObjectKind, PathClass, PathObject
 from qpbridge.errors import DamagedDataError
-from qpbridge.qupath.java.stream import JavaEnum, JavaObject, read_contents
+from qpbridge.qupath.java.objects import JavaEnum, JavaObject
+from qpbridge.qupath.java.stream import read_contents
 from qpbridge.qupath.java.values import damaged, floats, is_map, is_object, list_of, map_of, text_or_none, unboxed
 from qpbridge.qupath.rois import Roi, count_points, read_rois
 

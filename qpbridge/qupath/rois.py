@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import Plane
 from qpbridge.errors import DamagedDataError
-from qpbridge.qupath.java.stream import JavaObject
+from qpbridge.qupath.java.objects import JavaObject
 from qpbridge.qupath.java.values import damaged, floats, integer, list_of
 
 ELLIPSE_VERTICES: Final = 100

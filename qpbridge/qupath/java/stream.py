@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from qpbridge.errors import DamagedDataError
+from qpbridge.qupath.java.objects import JavaClass, JavaEnum, JavaObject, Part
 
 MAX_DEPTH: Final = 200
 """Objects inside objects; hierarchies of QuPath nest a few levels, its other objects fewer."""
@@ -40,82 +41,7 @@ _INT64 = struct.Struct(">q").unpack_from
 JavaArray: TypeAlias = "npt.NDArray[np.generic] | list[object]"
 
 
-class JavaClass:
-    """Description of a class as it stands in a stream.
-
-    Attributes
-    ----------
-    name : str
-        Binary name, e.g. ``qupath.lib.roi.PolygonROI$SerializationProxy``.
-    lineage : tuple of str
-        This name and those of the base classes in the stream, nearest first.
-    is_external : bool
-        Whether its objects write themselves; their content is then in ``JavaObject.items``.
-    parts : tuple of _Part
-        Layout of the fields, most basic class first.
-    """
-
-    __slots__ = ("is_external", "is_finished", "lineage", "name", "parts")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.lineage: tuple[str, ...] = (name,)
-        self.is_external = False
-        self.is_finished = False
-        self.parts: tuple[_Part, ...] = ()
-
-    def finish(self, flags: int, part: _Part, parent: JavaClass | None) -> None:
-        """Complete the description by what follows its handle in the stream."""
-        self.is_external = bool(flags & _IS_EXTERNALIZABLE)
-        self.parts = (part,)
-        if parent is not None:
-            self.lineage += parent.lineage
-            self.parts = (*parent.parts, part)
-        self.is_finished = True
-
-
-class _Part(NamedTuple):
-    """What one class of a lineage contributes to its objects."""
-
-    unpack: Callable[[bytes, int], tuple[object, ...]]
-    size: int
-    primitive_names: tuple[str, ...]
-    object_names: tuple[str, ...]
-    has_items: bool
-
-
-_NO_FIELDS: Final = _Part(struct.Struct(">").unpack_from, 0, (), (), has_items=False)
-
-
-class JavaObject:
-    """One object: its fields by name, and what its class wrote beyond fields.
-
-    Attributes
-    ----------
-    java_class : JavaClass
-        Its class.
-    fields : dict
-        Values by field name, of all classes of the lineage.
-    items : list
-        Blocks of primitive data (``bytes``) and objects, in the order written.
-    offset : int
-        Byte of the stream at which it begins.
-    """
-
-    __slots__ = ("fields", "items", "java_class", "offset")
-
-    def __init__(self, java_class: JavaClass, offset: int) -> None:
-        self.java_class = java_class
-        self.offset = offset
-        self.fields: dict[str, object] = {}
-        self.items: list[object] = []
-
-
-class JavaEnum(NamedTuple):
-    """A constant of an enum."""
-
-    java_class: JavaClass
-    constant: str
+_NO_FIELDS: Final = Part(struct.Struct(">").unpack_from, 0, (), (), has_items=False)
 
 
 def read_contents(data: bytes) -> Iterator[object]:
@@ -298,7 +224,7 @@ class _Reader:
         self._finish(java_class, _IS_SERIALIZABLE, _NO_FIELDS)
         return java_class
 
-    def _finish(self, java_class: JavaClass, flags: int, part: _Part) -> None:
+    def _finish(self, java_class: JavaClass, flags: int, part: Part) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             self._too_deep()
@@ -306,12 +232,13 @@ class _Reader:
         is_last = self._data[self.position] == _NULL
         if is_last:
             self.position += 1
-        java_class.finish(flags, part, None if is_last else self._described())
+        parent = None if is_last else self._described()
+        java_class.finish(part, parent, is_external=bool(flags & _IS_EXTERNALIZABLE))
         self._depth -= 1
         if len(java_class.parts) > MAX_DEPTH:
             self._damaged(f"class {java_class.name} has more than {MAX_DEPTH} base classes")
 
-    def _part(self, has_items: bool) -> _Part:
+    def _part(self, has_items: bool) -> Part:
         (count,) = _UINT16(self._data, self.position)
         self.position += 2
         layout = ">"
@@ -330,7 +257,7 @@ class _Reader:
                 layout += _STRUCT_CODES[code]
                 primitive_names.append(name)
         packed = struct.Struct(layout)
-        return _Part(packed.unpack_from, packed.size, tuple(primitive_names), tuple(object_names), has_items)
+        return Part(packed.unpack_from, packed.size, tuple(primitive_names), tuple(object_names), has_items)
 
     def _class(self) -> JavaClass:
         java_class = self._described()
@@ -363,7 +290,7 @@ class _Reader:
         self._depth -= 1
         return item
 
-    def _fields(self, part: _Part, item: JavaObject) -> None:
+    def _fields(self, part: Part, item: JavaObject) -> None:
         fields = item.fields
         if part.primitive_names:
             values = part.unpack(self._data, self.position)

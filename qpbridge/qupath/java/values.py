@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpbridge.errors import DamagedDataError
-from qpbridge.qupath.java.stream import JavaObject
+from qpbridge.qupath.java.objects import JavaObject
 
 _MAX_WRAPPERS: Final = 8
 _WRAPPED_FIELDS: Final = MappingProxyType(
