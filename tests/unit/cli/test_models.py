@@ -5,6 +5,10 @@ import pytest
 from typer.testing import CliRunner
 
 from qpbridge.cli.models import app
+from qpbridge.files import sha256
+from qpbridge.models.bundle import save_bundle
+from qpbridge.models.registry import build, configure, family
+from qpbridge.models.spec import ModelClass, Provenance
 
 PARAMETERS = {
     "dmmn-segnet": 18_881_543,
@@ -47,6 +51,47 @@ def test_an_unknown_family_is_bad_usage_and_lists_the_known_ones() -> None:
 
     assert result.exit_code == 2
     assert "unknown family 'unet9'; there are: dmmn" in result.stderr
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    config, recipe = configure("dmmn", "small", {})
+    classes = [ModelClass(name="Tumor", color_rgb=(200, 0, 0)), ModelClass(name="Stroma", color_rgb=(0, 200, 0))]
+    spec = family("dmmn").spec(config, classes)
+    provenance = Provenance(
+        created="2026-11-20T12:00:00+00:00",
+        versions={"qpbridge": "0.1.0"},
+        seed=7,
+        recipe=recipe,
+        project="skin",
+        training_entries=("a.svs",),
+        validation_entries=(),
+        annotated_area_um2={"Tumor": 1.0},
+    )
+    save_bundle(tmp_path / "model", spec, build(spec), provenance)
+    return tmp_path / "model"
+
+
+def test_a_bundle_shows_what_it_is_and_where_it_comes_from(bundle: Path) -> None:
+    document = json.loads(CliRunner().invoke(app, ["show", str(bundle), "--json"]).stdout)
+
+    assert document["digest"] == sha256(bundle / "weights.safetensors")
+    assert [one["name"] for one in document["classes"]] == ["Tumor", "Stroma"]
+    assert (document["seed"], document["project"]) == (7, "skin")
+
+
+def test_a_bundle_is_exported_to_the_file_asked_for(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qpbridge.models.onnx_export.export_onnx", lambda loaded, out: out.write_text(loaded.digest))
+
+    result = CliRunner().invoke(app, ["export", str(bundle), "--out", str(bundle / "m.onnx"), "--json"])
+
+    digest = (bundle / "m.onnx").read_text()
+    assert json.loads(result.stdout) == {
+        "bundle": str(bundle),
+        "digest": digest,
+        "onnx": str(bundle / "m.onnx"),
+        "bytes": 64,
+    }
 
 
 @pytest.mark.parametrize("verb", [["show"], ["export", "--out", "m.onnx"]])
