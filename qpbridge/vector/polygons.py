@@ -36,8 +36,8 @@ def vectorize(label_map: LabelMap) -> list[LabelledPolygon]:
 
     Areas equal pixel counts exactly, holes are kept, all polygons are valid, and together they are a valid
     coverage: neighbors have every point on a shared border in common, also where a straight border meets a
-    third piece. One pass, linear time; needs about 6 bytes per pixel beside the label map
-    (1.6 GB for 16,384 x 16,384) and 100 bytes per point.
+    third piece. One pass, linear time. Beside the label map it takes about 5 bytes per pixel and 50 bytes per
+    point: 1.2 GB for 16,384 x 16,384 pixels with few pieces, 2.3 GB with 380,000 ragged ones.
 
     Parameters
     ----------

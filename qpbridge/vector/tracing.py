@@ -11,6 +11,8 @@ from numba import njit
 Points: TypeAlias = npt.NDArray[np.int32]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
+_FULL = -1
+
 # One row each for heading east, south, west, north: the step along the lattice; then, as seen from the corner reached,
 # the pixels ahead on the left, ahead on the right, and behind on the left. All as (rows, columns); a corner of the
 # lattice goes by the pixel below and right of it.
@@ -53,34 +55,46 @@ def trace(ids: npt.NDArray[np.uint32], count: int, visited: npt.NDArray[np.uint8
     """
     stride = ids.shape[1]
     moves = _MOVES @ np.array([stride, 1])
-    points, starts, owners = _trace(ids.reshape(-1), count, visited.reshape(-1), moves, stride)
-    return points, starts, owners
+    corners, starts, owners = _trace(ids.reshape(-1), count, visited.reshape(-1), moves)
+    y, x = np.divmod(corners, stride)
+    return np.stack((x - 1, y - 1), axis=1).astype(np.int32), starts, owners
 
 
 @njit(cache=True, nogil=True)
 def _trace(
-    ids: npt.NDArray[np.uint32], count: int, visited: npt.NDArray[np.uint8], moves: Integers, stride: int
-) -> tuple[Points, Integers, Integers]:
-    points = np.empty((4096, 2), np.int32)
+    ids: npt.NDArray[np.uint32], count: int, visited: npt.NDArray[np.uint8], moves: Integers
+) -> tuple[Integers, Integers, Integers]:
+    stride = moves[1, 0]
+    corners = np.empty(4096, np.int64)
     starts = np.zeros(1024, np.int64)
     owners = np.empty(1024, np.int64)
     pieces = np.full(count + 1, -1)
-    n_points, n_rings, n_pieces = 0, 0, 0
-    for corner in range(stride, ids.size):
-        owner = ids[corner]
-        if owner == 0 or owner == ids[corner - stride] or visited[corner]:
-            continue
+    n_rings, n_pieces = 0, 0
+    first = _next_ring(ids, visited, stride, stride)
+    while first < ids.size:
+        owner = ids[first]
         if pieces[owner] < 0:
             pieces[owner] = n_pieces
             n_pieces += 1
         if n_rings + 1 == starts.size:
-            starts = np.append(starts, np.empty_like(starts))
-            owners = np.append(owners, np.empty_like(owners))
-        points, n_points = _follow(ids, visited, moves, corner, points, n_points)
+            starts, owners = _doubled(starts), _doubled(owners)
+        end = _follow(ids, visited, moves, first, corners, starts[n_rings])
+        while end == _FULL:
+            corners = _doubled(corners)
+            end = _follow(ids, visited, moves, first, corners, starts[n_rings])
         owners[n_rings] = pieces[owner]
         n_rings += 1
-        starts[n_rings] = n_points
-    return points[:n_points].copy(), starts[: n_rings + 1].copy(), owners[:n_rings].copy()
+        starts[n_rings] = end
+        first = _next_ring(ids, visited, stride, first + 1)
+    return corners[: starts[n_rings]].copy(), starts[: n_rings + 1].copy(), owners[:n_rings].copy()
+
+
+@njit(cache=True, nogil=True)
+def _next_ring(ids: npt.NDArray[np.uint32], visited: npt.NDArray[np.uint8], stride: int, at: int) -> int:
+    # Apart from the loop over rings: there, counting references to arrays that may be replaced takes most of the time.
+    while at < ids.size and (ids[at] == 0 or ids[at] == ids[at - stride] or visited[at]):
+        at += 1
+    return at
 
 
 @njit(cache=True, nogil=True)
@@ -88,12 +102,12 @@ def _follow(
     ids: npt.NDArray[np.uint32],
     visited: npt.NDArray[np.uint8],
     moves: Integers,
-    corner: int,
-    points: Points,
-    n_points: int,
-) -> tuple[Points, int]:
-    owner, stride, heading, at = ids[corner], moves[1, 0], 0, corner
-    while True:
+    first: int,
+    corners: Integers,
+    end: int,
+) -> int:
+    owner, heading, at = ids[first], 0, first
+    while end < corners.size:
         if heading == 0:
             visited[at] = 1
         at += moves[heading, 0]
@@ -105,10 +119,13 @@ def _follow(
             heading = (heading + 1) & 3
         elif beyond == ids[at + moves[heading, 3]]:
             continue
-        if n_points == len(points):
-            points = np.concatenate((points, np.empty_like(points)))
-        points[n_points, 0] = at % stride - 1
-        points[n_points, 1] = at // stride - 1
-        n_points += 1
-        if at == corner and heading == 0:
-            return points, n_points
+        corners[end] = at
+        end += 1
+        if at == first and heading == 0:
+            return end
+    return _FULL
+
+
+@njit(cache=True, nogil=True)
+def _doubled(values: Integers) -> Integers:
+    return np.append(values, np.empty_like(values))
