@@ -91,8 +91,15 @@ def _exchange(new: Path, target: Path) -> None:
         new.rename(target)
         return
     old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-    target.rename(old / target.name)
-    new.rename(target)
+    kept = old / target.name
+    try:
+        target.rename(kept)
+        new.rename(target)
+    except OSError:
+        if kept.exists():
+            kept.rename(target)
+        old.rmdir()
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
