@@ -14,7 +14,7 @@ import tifffile
 
 from qpbridge.core.arrays import RgbImage
 from qpbridge.core.geometry import PixelCalibration
-from qpbridge.errors import DamagedSlideError, UnsupportedImageError
+from qpbridge.errors import DamagedSlideError, QpbridgeError, UnsupportedImageError
 from qpbridge.slides.array_source import on_white
 from qpbridge.slides.slide import Level, file_fingerprint, plausible_calibration, pyramid
 
@@ -58,12 +58,12 @@ class TiffSource:
 
     Raises
     ------
-    tifffile.TiffFileError
+    tifffile.TiffFileError, struct.error
         If it is no TIFF file.
     UnsupportedImageError
         If its first image is not RGB with 8 bits a channel, or is a stack.
     DamagedSlideError
-        If its directories cannot be read.
+        If its directories cannot be read, or it is cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,9 +75,12 @@ class TiffSource:
             series = self._file.series[0]
             _check_series(series, path)
             self._is_planar = series.axes == _PLANAR
-            self._arrays: list[Any] = [zarr.open_array(level.aszarr(), mode="r") for level in series.levels]
+            _check_whole(series, path)
+            # Tiles that a scanner left out are glass.
+            stores = [series.aszarr(level=level, fillvalue=255) for level in range(len(series.levels))]
+            self._arrays: list[Any] = [zarr.open_array(store, mode="r") for store in stores]
             self.calibration: PixelCalibration | None = _calibration(self._file)
-        except UnsupportedImageError:
+        except QpbridgeError:
             self.close()
             raise
         except _DECODING_ERRORS as error:
@@ -127,7 +130,7 @@ def open_with_tifffile(path: Path) -> TiffSource | None:
     """
     try:
         return TiffSource(path)
-    except tifffile.TiffFileError:
+    except (tifffile.TiffFileError, struct.error):
         return None
 
 
@@ -155,6 +158,15 @@ def _check_series(series: tifffile.TiffPageSeries, path: Path) -> None:
     if not (is_rgb and series.dtype == np.uint8 and is_decoded):
         counts = [f"{size} {_AXES.get(axis, 'pages')}" for axis, size in sizes.items() if axis not in "YX"]
         raise _refusal(path, counts, page)
+
+
+def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse a file that ends before its data do: what is missing would be shown as glass."""
+    size = path.stat().st_size
+    for level in series.levels:
+        ends = np.add(level.keyframe.dataoffsets, level.keyframe.databytecounts)
+        if not len(ends) or ends.max() > size:
+            raise DamagedSlideError(f"{path} is cut off after {size} bytes; copy it again from its origin")
 
 
 def _refusal(path: Path, counts: list[str], page: tifffile.TiffPage) -> UnsupportedImageError:
