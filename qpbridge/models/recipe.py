@@ -151,7 +151,7 @@ class Recipe(Settings):
     """Strength of the slight deformation of every patch, px (public program); 0 = off."""
 
     stain_jitter: NotNegative = 0.0
-    """Standard deviation of random factors on stain concentrations; 0 = off (not in Ho et al. 2021)."""
+    """Largest relative change of each stain's amount; 0 = off (not in Ho et al. 2021)."""
 
     scale_jitter: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.0
     """Largest relative change of a patch's pixel size; 0 = off (not in Ho et al. 2021)."""

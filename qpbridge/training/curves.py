@@ -1,0 +1,86 @@
+"""How training went, epoch by epoch: as a table and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """Figures of one epoch.
+
+    Parameters
+    ----------
+    epoch : int
+        From 1 on.
+    learning_rate : float
+        At the end of the epoch.
+    training_loss, validation_loss : float
+        Means over samples.
+    mean_iou : float
+        Over the classes present in the validation labels.
+    class_iou : tuple of float
+        In the order of the classes; NaN for a class without validation labels.
+    duration_s : float
+        Wall time, s.
+    """
+
+    epoch: int
+    learning_rate: float
+    training_loss: float
+    validation_loss: float
+    mean_iou: float
+    class_iou: tuple[float, ...]
+    duration_s: float
+
+
+def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> list[dict[str, float]]:
+    """Return one flat row an epoch, keys ``epoch, learning_rate, ..., iou Tumor, ...``."""
+    return [
+        {
+            "epoch": record.epoch,
+            "learning_rate": record.learning_rate,
+            "training_loss": round(record.training_loss, 6),
+            "validation_loss": round(record.validation_loss, 6),
+            "mean_iou": round(record.mean_iou, 6),
+            **{f"iou {name}": round(iou, 6) for name, iou in zip(class_names, record.class_iou, strict=True)},
+            "duration_s": round(record.duration_s, 3),
+        }
+        for record in records
+    ]
+
+
+def curves_csv(rows: Sequence[dict[str, float]]) -> str:
+    """Return the rows as CSV text with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def curves_svg(rows: Sequence[dict[str, float]]) -> str:
+    """Draw losses and IoU over the epochs as an SVG picture."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "qpbridge", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        losses, ious = figure.subplots(1, 2)
+        epochs = [row["epoch"] for row in rows]
+        for key in ("training_loss", "validation_loss"):
+            losses.plot(epochs, [row[key] for row in rows], label=key.replace("_", " "))
+        for key in [key for key in rows[0] if key.startswith("iou ")]:
+            ious.plot(epochs, [row[key] for row in rows], label=key.removeprefix("iou "), linewidth=1)
+        ious.plot(epochs, [row["mean_iou"] for row in rows], label="mean", color="black")
+        for axes, title in ((losses, "loss"), (ious, "validation IoU")):
+            axes.set(title=title, xlabel="epoch")
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=8)
+        picture = io.StringIO()
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    text = picture.getvalue()
+    return text[text.index("<svg") :]

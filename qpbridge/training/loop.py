@@ -1,0 +1,244 @@
+"""The training loop: the same for every family."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.progress import Progress
+from qpbridge.evaluation.confusion import ConfusionMatrix
+from qpbridge.inference.device import Runtime
+from qpbridge.models.family import Family, Outputs
+from qpbridge.models.losses import class_weights
+from qpbridge.models.recipe import Recipe
+from qpbridge.models.spec import ModelSpec
+from qpbridge.training.balancing import balanced_samples, sample_counts
+from qpbridge.training.curves import EpochRecord
+from qpbridge.training.patches import Labels, Patch
+from qpbridge.training.reading import Batch, PatchPixels, SampleMaker, batches
+
+WARM_UP_SHARE = 0.05
+"""Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSet:
+    """Patches of one split, with their labels.
+
+    Parameters
+    ----------
+    patches : sequence of Patch
+        Places.
+    counts : ndarray of int64, shape (P, K)
+        Labelled pixels of each class in each patch.
+    labels : Labels
+        What is known at these places.
+    """
+
+    patches: Sequence[Patch]
+    counts: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """What training gave.
+
+    Parameters
+    ----------
+    network : Module
+        With the weights of the best epoch, on the CPU, in evaluation mode.
+    records : tuple of EpochRecord
+        One an epoch.
+    best : EpochRecord
+        The epoch whose weights these are.
+    confusion : ConfusionMatrix
+        Of the best epoch on the validation patches.
+    """
+
+    network: nn.Module
+    records: tuple[EpochRecord, ...]
+    best: EpochRecord
+    confusion: ConfusionMatrix
+
+
+class Trainer:
+    """Fits one network.
+
+    Parameters
+    ----------
+    family : Family
+        Network, loss and decoder.
+    spec : ModelSpec
+        What to build.
+    recipe : Recipe
+        How to train it.
+    runtime : Runtime
+        Where, and in which precision.
+    seed : int
+        Of the initial weights, the order of samples and their augmentation.
+    """
+
+    def __init__(self, family: Family[Any], spec: ModelSpec, recipe: Recipe, runtime: Runtime, seed: int) -> None:
+        torch.manual_seed(seed)
+        self._family = family
+        self._spec = spec
+        self._recipe = recipe
+        self._runtime = runtime
+        self._seed = seed
+        self._network = family.build(spec.config, len(spec.classes)).to(
+            runtime.device, memory_format=torch.channels_last
+        )
+        self._averaged = copy.deepcopy(self._network) if recipe.ema_decay else self._network
+        self._optimizer = _optimizer(self._network, recipe)
+        self._step = 0
+
+    def fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
+        """Train and return the best epoch by validation mean IoU (Ho et al. 2021, sec. 2.5).
+
+        Parameters
+        ----------
+        training, validation : PatchSet
+            Where to learn, and where to judge.
+        maker : SampleMaker
+            Source of samples.
+        progress : Progress
+            Told every step; asked for cancellation.
+        """
+        samples = balanced_samples(training.counts, self._recipe.repeats_max)
+        weights = class_weights(sample_counts(training.counts, samples).tolist()).to(self._runtime.device)
+        steps = self._recipe.epochs * math.ceil(len(samples) / self._recipe.batch_size)
+        plain = [partial(maker.plain, patch, validation.labels) for patch in validation.patches]
+        records: list[EpochRecord] = []
+        best: tuple[EpochRecord, dict[str, Tensor], ConfusionMatrix] | None = None
+        for epoch in range(1, self._recipe.epochs + 1):
+            start_s = time.monotonic()
+            order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(samples))
+            jobs = [
+                partial(maker.augmented, samples[i], training.patches[samples[i].patch], training.labels, epoch)
+                for i in order
+            ]
+            loss = self._learn(jobs, weights, steps, progress)
+            validation_loss, confusion = self._judge(plain, weights, progress)
+            record = EpochRecord(
+                epoch=epoch,
+                learning_rate=self._optimizer.param_groups[0]["lr"],
+                training_loss=loss,
+                validation_loss=validation_loss,
+                mean_iou=confusion.mean_iou,
+                class_iou=tuple(float(iou) for iou in confusion.iou),
+                duration_s=time.monotonic() - start_s,
+            )
+            records.append(record)
+            if best is None or _is_better(record, best[0]):
+                best = record, _snapshot(self._averaged), confusion
+        assert best is not None
+        self._averaged.load_state_dict(best[1])
+        network = self._averaged.cpu().eval()
+        return Fitted(network=network, records=tuple(records), best=best[0], confusion=best[2])
+
+    def _learn(
+        self, jobs: Sequence[Callable[[], PatchPixels]], weights: Tensor, steps: int, progress: Progress
+    ) -> float:
+        self._network.train()
+        total, seen = 0.0, 0
+        for batch in self._batches(jobs):
+            progress.raise_if_cancelled()
+            for group in self._optimizer.param_groups:
+                group["lr"] = _learning_rate(self._recipe, self._step, steps)
+            loss = self._update(batch, weights)
+            self._step += 1
+            total += loss * len(batch.labels)
+            seen += len(batch.labels)
+            progress.report("train", self._step, steps, loss=loss)
+        return total / max(seen, 1)
+
+    def _update(self, batch: Batch, weights: Tensor) -> float:
+        self._optimizer.zero_grad(set_to_none=True)
+        outputs = self._run(self._network, batch)
+        loss = self._family.loss(outputs, batch.labels, weights, self._recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.gradient_clip)
+        self._optimizer.step()
+        if self._averaged is not self._network:
+            _average(self._averaged, self._network, self._recipe.ema_decay, self._step)
+        return float(loss.detach())
+
+    @torch.inference_mode()
+    def _judge(
+        self, jobs: Sequence[Callable[[], PatchPixels]], weights: Tensor, progress: Progress
+    ) -> tuple[float, ConfusionMatrix]:
+        self._averaged.eval()
+        confusion = ConfusionMatrix([item.name for item in self._spec.classes])
+        total, seen = 0.0, 0
+        for batch in self._batches(jobs):
+            progress.raise_if_cancelled()
+            outputs = self._run(self._averaged, batch)
+            total += float(self._family.loss(outputs, batch.labels, weights)) * len(batch.labels)
+            seen += len(batch.labels)
+            predicted = self._family.probabilities(outputs).argmax(dim=1).to(torch.uint8).cpu().numpy()
+            truth = torch.where(batch.labels == IGNORE_INDEX, IGNORE_INDEX, batch.labels).to(torch.uint8).cpu().numpy()
+            for labels, prediction in zip(truth, predicted, strict=True):
+                confusion.add(labels, prediction)
+        return total / max(seen, 1), confusion
+
+    def _run(self, network: nn.Module, batch: Batch) -> Outputs:
+        with torch.autocast(self._runtime.device.type, torch.bfloat16, enabled=self._runtime.is_bf16):
+            outputs: Outputs = network(batch.views)
+        return {name: output.float() for name, output in outputs.items()}
+
+    def _batches(self, jobs: Sequence[Callable[[], PatchPixels]]) -> Iterator[Batch]:
+        made = batches(jobs, self._spec.views, self._recipe.batch_size, self._runtime.readers)
+        return (batch.to(self._runtime.device) for batch in made)
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    return torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    warm_up = max(1, round(WARM_UP_SHARE * steps))
+    if step < warm_up:
+        return recipe.learning_rate * (step + 1) / warm_up
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    # The mean starts young: a decay near 1 would keep the initial weights for long.
+    decay = min(decay, (1 + step) / (10 + step))
+    for kept, new in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+def _snapshot(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _is_better(record: EpochRecord, best: EpochRecord) -> bool:
+    if math.isnan(best.mean_iou) or record.mean_iou == best.mean_iou:
+        return record.validation_loss <= best.validation_loss
+    return record.mean_iou > best.mean_iou

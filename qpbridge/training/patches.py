@@ -1,0 +1,137 @@
+"""Where training samples lie: patch centers on a grid over annotated slides, and the labels at each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
+from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
+from qpbridge.core.tiles import TileGrid, view_region
+from qpbridge.slides.slide import Slide
+from qpbridge.vector.raster import ShapeIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSlide:
+    """An open slide and what is known about its pixels.
+
+    Parameters
+    ----------
+    key : str
+        Entry id; names the slide in splits and reports.
+    slide : Slide
+        Pixels.
+    calibration : PixelCalibration
+        Fitted to the model's mpp.
+    shapes : tuple of (geometry, int)
+        Labelled shapes in painter's order, level-0 px.
+    """
+
+    key: str
+    slide: Slide
+    calibration: PixelCalibration
+    shapes: tuple[tuple[BaseGeometry, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """One place to learn from: a slide, by its position among the slides, and a center in level-0 px."""
+
+    slide: int
+    center_px: tuple[float, float]
+
+
+class Labels:
+    """Labels of patches of some slides, painted when asked for.
+
+    Parameters
+    ----------
+    slides : sequence of LabelledSlide
+        A patch's ``slide`` is a position in this sequence.
+    fov : FieldOfView
+        Of the finest view; labels lie in its frame.
+    classes : int
+        Number of classes.
+    hidden : sequence of Patch
+        Patches whose target pixels are unknown here since they are held back for validation.
+    """
+
+    def __init__(
+        self, slides: Sequence[LabelledSlide], fov: FieldOfView, classes: int, hidden: Sequence[Patch] = ()
+    ) -> None:
+        self._slides = slides
+        self._fov = fov
+        self._classes = classes
+        veils = [[_veil(patch, slide, fov) for patch in hidden if patch.slide == i] for i, slide in enumerate(slides)]
+        self._indices = [ShapeIndex([*slide.shapes, *veil]) for slide, veil in zip(slides, veils, strict=True)]
+
+    def of(self, patch: Patch) -> LabelMap:
+        """Return the labels of a patch, uint8, shape (size_px, size_px)."""
+        region = view_region(patch.center_px, self._fov, self._slides[patch.slide].calibration)
+        return self._indices[patch.slide].rasterize(region, self._fov.size_px, self._fov.size_px)
+
+    def count(self, patch: Patch) -> npt.NDArray[np.int64]:
+        """Return the labelled pixels of each class in a patch, shape (K,)."""
+        return np.bincount(self.of(patch).ravel(), minlength=IGNORE_INDEX + 1)[: self._classes].astype(np.int64)
+
+    def find(self, stride_px: int, min_labelled_share: float) -> tuple[list[Patch], npt.NDArray[np.int64]]:
+        """Return the patches of which more than a share is labelled.
+
+        Parameters
+        ----------
+        stride_px : int
+            Distance of patch centers, px of the finest view.
+        min_labelled_share : float
+            Share of a patch's pixels (Ho et al. 2021, sec. 2.3: 1 %).
+
+        Returns
+        -------
+        patches : list of Patch
+            Slide by slide, row by row.
+        counts : ndarray of int64, shape (P, K)
+            Labelled pixels of each class in each patch.
+        """
+        least = min_labelled_share * self._fov.size_px**2
+        patches: list[Patch] = []
+        counts: list[npt.NDArray[np.int64]] = []
+        for patch in self._candidates(stride_px):
+            count = self.count(patch)
+            if count.sum() > least:
+                patches.append(patch)
+                counts.append(count)
+        return patches, np.array(counts, np.int64).reshape(len(patches), self._classes)
+
+    def _candidates(self, stride_px: int) -> list[Patch]:
+        return [
+            patch
+            for i, slide in enumerate(self._slides)
+            if slide.shapes
+            for patch in _touching(i, slide, FieldOfView(size_px=stride_px, mpp=self._fov.mpp), self._fov)
+        ]
+
+
+def _touching(index: int, slide: LabelledSlide, step: FieldOfView, fov: FieldOfView) -> list[Patch]:
+    whole = Region(x_px=0, y_px=0, width_px=slide.slide.width_px, height_px=slide.slide.height_px)
+    grid = TileGrid(region=whole, fov=step, margin_px=0, calibration=slide.calibration)
+    centers = [tile.center_px for tile in grid]
+    regions = [view_region(center, fov, slide.calibration) for center in centers]
+    boxes = shapely.box(
+        [r.x_px for r in regions],
+        [r.y_px for r in regions],
+        [r.right_px for r in regions],
+        [r.bottom_px for r in regions],
+    )
+    tree = shapely.STRtree([geometry for geometry, _ in slide.shapes])
+    touched = np.unique(tree.query(boxes, predicate="intersects")[0])
+    return [Patch(slide=index, center_px=centers[i]) for i in touched]
+
+
+def _veil(patch: Patch, slide: LabelledSlide, fov: FieldOfView) -> tuple[BaseGeometry, int]:
+    region = view_region(patch.center_px, fov, slide.calibration)
+    return shapely.box(region.x_px, region.y_px, region.right_px, region.bottom_px), IGNORE_INDEX

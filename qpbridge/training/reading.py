@@ -1,0 +1,198 @@
+"""Samples from slides: views read once and kept in memory, warped and recolored anew for every epoch."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from qpbridge.core.arrays import LabelMap, RgbImage
+from qpbridge.core.geometry import View
+from qpbridge.core.tiles import view_region
+from qpbridge.models.recipe import Recipe
+from qpbridge.training.balancing import Sample
+from qpbridge.training.coloring import random_color
+from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.warping import elastic, random_warp
+
+CACHE_BYTES = 2 << 30
+"""Pixels kept in memory; patches beyond that are read again from the slide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchPixels:
+    """What a patch looks like: one image a view, and its labels in the frame of the finest view."""
+
+    views: tuple[RgbImage, ...]
+    labels: LabelMap
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken, bytes."""
+        return self.labels.nbytes + sum(view.nbytes for view in self.views)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Tensors of some samples.
+
+    Parameters
+    ----------
+    views : dict of str to Tensor, float32, shape (B, 3, H, W)
+        Pixels in 0 to 1, channels last in memory.
+    labels : Tensor, int64, shape (B, H, W)
+        Class indices or ``IGNORE_INDEX``.
+    """
+
+    views: dict[str, torch.Tensor]
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(
+            views={name: view.to(device, non_blocking=True) for name, view in self.views.items()},
+            labels=self.labels.to(device, non_blocking=True),
+        )
+
+
+class PatchReader:
+    """Reads patches from open slides, several threads at a time, and keeps those read last.
+
+    Parameters
+    ----------
+    slides : sequence of LabelledSlide
+        A patch's ``slide`` is a position in this sequence.
+    views : sequence of View
+        Finest first.
+    """
+
+    def __init__(self, slides: Sequence[LabelledSlide], views: Sequence[View], cache_bytes: int = CACHE_BYTES) -> None:
+        self._slides = slides
+        self._views = views
+        self._room = cache_bytes
+        self._kept: OrderedDict[Patch, tuple[RgbImage, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, patch: Patch) -> tuple[RgbImage, ...]:
+        """Return one image a view, uint8, shape (size_px, size_px, 3)."""
+        with self._lock:
+            if patch in self._kept:
+                self._kept.move_to_end(patch)
+                return self._kept[patch]
+        slide = self._slides[patch.slide]
+        images = tuple(
+            slide.slide.read(
+                view_region(patch.center_px, view.fov, slide.calibration), view.fov.size_px, view.fov.size_px
+            )
+            for view in self._views
+        )
+        self._keep(patch, images)
+        return images
+
+    def _keep(self, patch: Patch, images: tuple[RgbImage, ...]) -> None:
+        with self._lock:
+            if patch not in self._kept:
+                self._kept[patch] = images
+                self._room -= sum(image.nbytes for image in images)
+            while self._room < 0 and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._room += sum(image.nbytes for image in dropped)
+
+
+class SampleMaker:
+    """Makes augmented training samples and plain validation samples.
+
+    Parameters
+    ----------
+    reader : PatchReader
+        Source of pixels.
+    views : sequence of View
+        Finest first.
+    recipe : Recipe
+        Kinds and strengths of augmentation.
+    seed : int
+        Every sample of every epoch follows from it, whatever thread makes it.
+    """
+
+    def __init__(self, reader: PatchReader, views: Sequence[View], recipe: Recipe, seed: int) -> None:
+        self._reader = reader
+        self._views = views
+        self._recipe = recipe
+        self._seed = seed
+
+    def plain(self, patch: Patch, labels: Labels) -> PatchPixels:
+        """Return a patch as it is."""
+        return PatchPixels(views=self._reader.read(patch), labels=labels.of(patch))
+
+    def augmented(self, sample: Sample, patch: Patch, labels: Labels, epoch: int) -> PatchPixels:
+        """Return one sample of one epoch: the fixed deformation of its copy, then chance."""
+        rng = np.random.default_rng([self._seed, 1, epoch, sample.patch, sample.copy])
+        finest = self._views[0].fov
+        extent_px = max(view.fov.extent_um for view in self._views) / finest.mpp
+        copy = None
+        if sample.copy:
+            copy = elastic(self._recipe, extent_px, np.random.default_rng([self._seed, 2, sample.patch, sample.copy]))
+        warp = random_warp(self._recipe, extent_px, rng, copy)
+        recolor = random_color(self._recipe, rng)
+        pixels = self.plain(patch, labels)
+        return PatchPixels(
+            views=tuple(
+                recolor(warp.image(image, view.fov.mpp / finest.mpp))
+                for image, view in zip(pixels.views, self._views, strict=True)
+            ),
+            labels=warp.labels(pixels.labels),
+        )
+
+
+def batches(
+    jobs: Sequence[Callable[[], PatchPixels]], views: Sequence[View], batch_size: int, threads: int
+) -> Iterator[Batch]:
+    """Yield batches made ahead by some threads, in the order of the jobs.
+
+    Parameters
+    ----------
+    jobs : sequence of callables
+        Each makes one sample.
+    views : sequence of View
+        Names of the images of a sample.
+    batch_size : int
+        Samples in a batch; the last one may be smaller.
+    threads : int
+        Threads that make samples.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = iter(jobs)
+        ahead: list[Future[PatchPixels]] = [pool.submit(job) for job in islice(waiting, batch_size + threads)]
+        try:
+            while ahead:
+                ready, ahead = ahead[:batch_size], ahead[batch_size:]
+                samples = []
+                for future in ready:
+                    samples.append(future.result())
+                    ahead.extend(pool.submit(job) for job in islice(waiting, 1))
+                yield collate(samples, views)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def collate(samples: Sequence[PatchPixels], views: Sequence[View]) -> Batch:
+    """Stack samples into tensors."""
+    images = {
+        view.name: images_to_tensor([sample.views[position] for sample in samples])
+        for position, view in enumerate(views)
+    }
+    labels = torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64))
+    return Batch(views=images, labels=labels)
+
+
+def images_to_tensor(images: Sequence[RgbImage]) -> torch.Tensor:
+    """Stack images into a float tensor in 0 to 1, shape (B, 3, H, W), channels last in memory."""
+    stacked: npt.NDArray[np.uint8] = np.stack(images)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div_(255.0)

@@ -1,0 +1,151 @@
+"""Annotations and open slides of a project, gathered for training; what cannot be used is told and left out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from qpbridge.core.objects import PathClass, PathObject
+from qpbridge.core.progress import Progress
+from qpbridge.errors import NoAnnotationError, QpbridgeError
+from qpbridge.training.classes import ClassChoice
+from qpbridge.training.patches import LabelledSlide
+from qpbridge.vector.labels import annotated_area_px, label_shapes
+from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.sources import Source
+
+COARSER_MAX = 1.5
+"""A slide with pixels coarser than the model's by more than this cannot show what the model is to learn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSlide:
+    """A slide to learn from.
+
+    Parameters
+    ----------
+    source : Source
+        Where it comes from.
+    slide : LabelledSlide
+        Pixels and labelled shapes.
+    areas_um2 : mapping of str to float
+        Annotated area by class, µm².
+    """
+
+    source: Source
+    slide: LabelledSlide
+    areas_um2: Mapping[str, float]
+
+
+class Gathering:
+    """What a project offers to learn from.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Slides of a project.
+    mpp : float or None
+        Pixel size of the slides that overrides every other source, µm/px.
+    progress : Progress
+        Hears what is left out.
+
+    Raises
+    ------
+    DamagedDataError
+        If no entry's objects can be read.
+    """
+
+    def __init__(self, sources: Sequence[Source], mpp: float | None, progress: Progress) -> None:
+        self._mpp = mpp
+        self._progress = progress
+        self._errors: list[QpbridgeError] = []
+        self.failures: list[Failure] = []
+        self._objects: list[tuple[Source, tuple[PathObject, ...]]] = []
+        for source in sources:
+            with self._left_out_on_error(source):
+                self._objects.append((source, source.objects()))
+        if self._errors and not self._objects:
+            raise self._errors[0]
+
+    @property
+    def objects(self) -> list[PathObject]:
+        """The objects of all slides."""
+        return [item for _, objects in self._objects for item in objects]
+
+    @property
+    def project_classes(self) -> Sequence[PathClass]:
+        """Classes as listed in the project."""
+        return next((source.project.classes for source, _ in self._objects if source.project is not None), ())
+
+    def open(self, model_mpp: float, choice: ClassChoice, stack: contextlib.ExitStack) -> list[OpenedSlide]:
+        """Open the slides that have labelled shapes.
+
+        Parameters
+        ----------
+        model_mpp : float
+            Of the finest view, µm/px.
+        choice : ClassChoice
+            Classes to label.
+        stack : ExitStack
+            Closes the slides.
+
+        Raises
+        ------
+        SlideNotFoundError, DamagedSlideError, UnsupportedImageError, SlideMismatchError, PixelSizeMissingError
+            If no slide at all can be used; the first one's cause.
+        NoAnnotationError
+            If no slide has labelled shapes.
+        """
+        opened: list[OpenedSlide] = []
+        for source, objects in self._objects:
+            if not label_shapes(objects, choice.names, background=choice.background).shapes:
+                continue
+            with self._left_out_on_error(source):
+                opened.append(self._open(source, objects, model_mpp, choice, stack))
+        if not opened:
+            raise next(
+                iter(self._errors), NoAnnotationError(f"no annotation with an area of {', '.join(choice.names)}")
+            )
+        return opened
+
+    def _open(
+        self,
+        source: Source,
+        objects: Sequence[PathObject],
+        model_mpp: float,
+        choice: ClassChoice,
+        stack: contextlib.ExitStack,
+    ) -> OpenedSlide:
+        opened = stack.enter_context(source.open(self._mpp))
+        calibration = opened.calibration
+        if max(calibration.mpp_x, calibration.mpp_y) > COARSER_MAX * model_mpp:
+            self._progress.warn(
+                f"{source.label} has pixels of {calibration.mpp_x:.3g} µm, the model sees {model_mpp:.3g} µm: what is"
+                " to be learnt may not be seen there; give the model coarser pixels with --set mpp=..."
+            )
+        labelled = label_shapes(objects, choice.names, background=choice.background, bounds=opened.region)
+        if labelled.mended:
+            self._progress.warn(f"{source.label}: {labelled.mended} self-crossing annotations mended")
+        if labelled.outside:
+            self._progress.warn(f"{source.label}: {labelled.outside} annotations outside the image left out")
+        areas_px = annotated_area_px(objects)
+        return OpenedSlide(
+            source=source,
+            slide=LabelledSlide(
+                key=source.key,
+                slide=opened.slide,
+                calibration=calibration.fitted_to(model_mpp),
+                shapes=labelled.shapes,
+            ),
+            areas_um2={name: area * calibration.pixel_area_um2 for name, area in areas_px.items()},
+        )
+
+    @contextlib.contextmanager
+    def _left_out_on_error(self, source: Source) -> Iterator[None]:
+        try:
+            yield
+        except QpbridgeError as error:
+            self._errors.append(error)
+            self.failures.append(Failure.of(source.label, error))
+            self._progress.warn(str(error))

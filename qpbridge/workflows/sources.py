@@ -1,0 +1,201 @@
+"""One slide to work on: an entry of a QuPath project or a bare file, with its pixel size and where that came from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qpbridge.core.geometry import PixelCalibration, Region
+from qpbridge.errors import PixelSizeMissingError
+from qpbridge.workflows.naming import safe_stem
+
+if TYPE_CHECKING:
+    from qpbridge.core.objects import PathObject
+    from qpbridge.qupath.locate import PathMap
+    from qpbridge.qupath.project import Project, ProjectEntry
+    from qpbridge.slides.slide import Slide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSource:
+    """A slide that is open for reading.
+
+    Parameters
+    ----------
+    slide : Slide
+        In the coordinates that QuPath shows.
+    calibration : PixelCalibration
+        True size of a level-0 pixel.
+    calibration_source : str
+        ``"request"``, ``"project"`` or ``"file"``.
+    """
+
+    slide: Slide
+    calibration: PixelCalibration
+    calibration_source: str
+
+    @property
+    def region(self) -> Region:
+        """The whole slide, level-0 px."""
+        return Region(x_px=0, y_px=0, width_px=self.slide.width_px, height_px=self.slide.height_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A slide that can be opened.
+
+    Parameters
+    ----------
+    key : str
+        Entry id, or the stem of a bare file.
+    name : str
+        Image name.
+    file_stem : str
+        Name of output files without suffix, safe on every file system.
+    path : Path or None
+        Of a bare file.
+    project, entry : Project and ProjectEntry, or None
+        Where the slide belongs to a project.
+    path_map : PathMap or None
+        Where the project's slides lie now.
+    """
+
+    key: str
+    name: str
+    file_stem: str
+    path: Path | None = None
+    project: Project | None = None
+    entry: ProjectEntry | None = None
+    path_map: PathMap | None = None
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"slide '{self.name}'" if self.entry is None else self.entry.label
+
+    @property
+    def project_name(self) -> str:
+        """Name of the project's folder; empty for a bare file."""
+        return "" if self.project is None else self.project.folder.resolve().name
+
+    def slide_path(self) -> Path:
+        """Return where the slide lies.
+
+        Raises
+        ------
+        SlideNotFoundError
+            If it is in none of the places looked at.
+        """
+        if self.path is not None:
+            return self.path
+        from qpbridge.qupath.locate import locate_slide
+
+        project, entry, path_map = self._in_project()
+        return locate_slide(project, entry, path_map)
+
+    def objects(self) -> tuple[PathObject, ...]:
+        """Return the objects that the project holds for this slide; none for a bare file.
+
+        Raises
+        ------
+        DamagedDataError
+            If the entry's data cannot be read.
+        """
+        if self.entry is None:
+            return ()
+        project, entry, _ = self._in_project()
+        return project.read_objects(entry)
+
+    @contextlib.contextmanager
+    def open(self, mpp: float | None) -> Iterator[OpenedSource]:
+        """Open the slide.
+
+        Parameters
+        ----------
+        mpp : float or None
+            Pixel size that overrides every other source, µm/px.
+
+        Raises
+        ------
+        SlideNotFoundError, DamagedSlideError, UnsupportedImageError, SlideMismatchError
+            If there is no such slide.
+        PixelSizeMissingError
+            If neither request, project nor file say how large a pixel is.
+        """
+        from qpbridge.slides.opening import open_slide
+
+        server = None if self.entry is None else self.entry.server
+        with open_slide(self.slide_path(), server) as slide:
+            calibration, origin = self._calibration(slide, mpp)
+            yield OpenedSource(slide=slide, calibration=calibration, calibration_source=origin)
+
+    def _calibration(self, slide: Slide, mpp: float | None) -> tuple[PixelCalibration, str]:
+        if mpp is not None:
+            return PixelCalibration.square(mpp), "request"
+        if self.entry is not None and self.entry.server.calibration is not None:
+            return self.entry.server.calibration, "project"
+        if slide.calibration is not None:
+            return slide.calibration, "file"
+        raise PixelSizeMissingError(
+            f"{self.label} has no pixel size, neither in QuPath nor in its file: set it in QuPath"
+            " (Image tab, double-click Pixel width) or give it with --mpp, in µm/px"
+        )
+
+    def _in_project(self) -> tuple[Project, ProjectEntry, PathMap]:
+        assert self.project is not None
+        assert self.entry is not None
+        assert self.path_map is not None
+        return self.project, self.entry, self.path_map
+
+
+def sources_of_project(
+    project_path: Path, entries: Sequence[str] | None = None, path_map: Sequence[str] = ()
+) -> list[Source]:
+    """Return the slides of a project.
+
+    Parameters
+    ----------
+    project_path : Path
+        A ``.qpproj`` file or its folder.
+    entries : sequence of str or None
+        Entry ids or image names; all entries where None.
+    path_map : sequence of str
+        Rules ``FROM=TO`` that say where stored paths lie on this machine.
+
+    Raises
+    ------
+    ProjectNotFoundError, DamagedProjectError
+        If there is no such project.
+    UnknownNameError
+        If an entry does not exist.
+    """
+    from qpbridge.qupath.locate import PathMap
+    from qpbridge.qupath.project import open_project
+
+    project = open_project(project_path)
+    chosen = project.entries if entries is None else tuple(project.entry(key) for key in entries)
+    rules = PathMap.parse(path_map)
+    return [
+        Source(
+            key=entry.id,
+            name=entry.name,
+            file_stem=f"{entry.id}-{safe_stem(entry.name)}",
+            project=project,
+            entry=entry,
+            path_map=rules,
+        )
+        for entry in chosen
+    ]
+
+
+def sources_of_slides(paths: Sequence[Path]) -> list[Source]:
+    """Return bare slide files as sources."""
+    return [Source(key=path.stem, name=path.name, file_stem=safe_stem(path.stem), path=path) for path in paths]
+
+
+def is_project(path: Path) -> bool:
+    """Whether a path names a QuPath project: a ``.qpproj`` file or a folder that holds one."""
+    return path.suffix == ".qpproj" or (path.is_dir() and any(path.glob("*.qpproj")))

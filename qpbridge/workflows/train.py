@@ -1,0 +1,296 @@
+"""Train a network on the annotations of a QuPath project."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qpbridge.core.progress import Progress
+from qpbridge.errors import NoAnnotationError, NothingToTrainError
+from qpbridge.inference.device import Runtime, choose_device, use_available_cores
+from qpbridge.models.bundle import save_bundle, versions
+from qpbridge.models.recipe import Recipe
+from qpbridge.models.registry import configure, family
+from qpbridge.models.spec import ModelSpec, Provenance, SplitMetrics
+from qpbridge.training.balancing import Counts
+from qpbridge.training.classes import choose_classes
+from qpbridge.training.curves import curves_rows
+from qpbridge.training.loop import Fitted, PatchSet, Trainer
+from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.reading import PatchReader, SampleMaker
+from qpbridge.training.report import training_report
+from qpbridge.training.splitting import held_back_patches, held_back_slides
+from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.gathering import Gathering, OpenedSlide
+from qpbridge.workflows.sources import Source, sources_of_project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """What to train, on what.
+
+    Parameters
+    ----------
+    project : Path
+        A ``.qpproj`` file or its folder.
+    out : Path
+        Folder of the bundle; replaced when training ends well.
+    family : str
+        Kind of network.
+    preset : str or None
+        Named settings; the paper's where None.
+    classes : tuple of str or None
+        Classes to tell apart; all annotated ones where None.
+    entries : tuple of str or None
+        Ids or image names to learn from; all where None.
+    validation : tuple of str
+        Ids or image names to judge by; where empty, a part of the annotations is held back.
+    settings : mapping of str to str
+        Single settings of network or recipe; they win over the preset.
+    mpp : float or None
+        Pixel size of the slides that overrides every other source, µm/px.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    seed : int
+        Of all chance.
+    path_map : tuple of str
+        Rules ``FROM=TO`` that say where the project's slides lie.
+    """
+
+    project: Path
+    out: Path
+    family: str
+    preset: str | None = None
+    classes: tuple[str, ...] | None = None
+    entries: tuple[str, ...] | None = None
+    validation: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    mpp: float | None = None
+    device: str = "auto"
+    seed: int = 0
+    path_map: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """What training gave.
+
+    Parameters
+    ----------
+    bundle : Path
+        Folder of the model.
+    digest : str
+        Of its weights.
+    classes : tuple of str
+        In the order of the outputs.
+    training_entries, validation_entries : tuple of str
+        Image names.
+    training_patches, validation_patches : int
+        Before balancing.
+    best_epoch, epochs : int
+        The epoch kept, and how many there were.
+    mean_iou : float
+        On the validation pixels, over the classes present there.
+    class_iou : mapping of str to float or None
+        None for a class without validation pixels.
+    device : str
+        Where.
+    duration_s : float
+        Wall time, s.
+    failures : tuple of Failure
+        Entries that could not be used.
+    """
+
+    bundle: Path
+    digest: str
+    classes: tuple[str, ...]
+    training_entries: tuple[str, ...]
+    validation_entries: tuple[str, ...]
+    training_patches: int
+    validation_patches: int
+    best_epoch: int
+    epochs: int
+    mean_iou: float
+    class_iou: Mapping[str, float | None]
+    device: str
+    duration_s: float
+    failures: tuple[Failure, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            **asdict(self),
+            "bundle": str(self.bundle),
+            "mean_iou": None if math.isnan(self.mean_iou) else self.mean_iou,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Split:
+    """Patches to learn from and to judge by, and the slides that they lie on."""
+
+    training: PatchSet
+    validation: PatchSet
+
+
+def train(request: TrainRequest, progress: Progress) -> TrainReport:
+    """Train a network and write its bundle.
+
+    An entry that cannot be used is told and left out. The bundle appears when all is done, or not at all.
+
+    Raises
+    ------
+    UnknownNameError, InvalidValueError
+        If family, preset, key, value, entry or device do not exist.
+    ProjectNotFoundError, DamagedProjectError
+        If there is no such project.
+    NoAnnotationError, TooFewClassesError, NothingToTrainError
+        If the annotations do not suffice.
+    DiskFullError
+        If there is no space left.
+    CancelledError
+        If somebody asked to stop.
+    """
+    start_s = time.monotonic()
+    chosen = family(request.family)
+    config, recipe = configure(request.family, request.preset, request.settings)
+    runtime = Runtime.suited_to(choose_device(request.device))
+    use_available_cores()
+    gathering = Gathering(_sources(request), request.mpp, progress)
+    choice = choose_classes(gathering.objects, gathering.project_classes, request.classes)
+    spec = chosen.spec(config, choice.classes)
+    with contextlib.ExitStack() as stack:
+        opened = gathering.open(spec.views[0].fov.mpp, choice, stack)
+        slides = [one.slide for one in opened]
+        split = _split(request, recipe, spec, opened, progress)
+        maker = SampleMaker(PatchReader(slides, spec.views), spec.views, recipe, request.seed)
+        trainer = Trainer(chosen, spec, recipe, runtime, request.seed)
+        fitted = trainer.fit(split.training, split.validation, maker, progress)
+    provenance = _provenance(request, recipe, opened, split, fitted)
+    rows = curves_rows(fitted.records, choice.names)
+    facts = {"network": f"{spec.family}-{spec.variant}", "best epoch": f"{fitted.best.epoch} of {recipe.epochs}"}
+    page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion)
+    digest = save_bundle(request.out, spec, fitted.network, provenance, rows, {"report.html": page})
+    return TrainReport(
+        bundle=request.out,
+        digest=digest,
+        classes=choice.names,
+        training_entries=provenance.training_entries,
+        validation_entries=provenance.validation_entries,
+        training_patches=len(split.training.patches),
+        validation_patches=len(split.validation.patches),
+        best_epoch=fitted.best.epoch,
+        epochs=recipe.epochs,
+        mean_iou=fitted.best.mean_iou,
+        class_iou=_by_class(choice.names, fitted.best.class_iou),
+        device=str(runtime.device),
+        duration_s=round(time.monotonic() - start_s, 1),
+        failures=tuple(gathering.failures),
+    )
+
+
+def _sources(request: TrainRequest) -> list[Source]:
+    entries = None if request.entries is None else tuple(dict.fromkeys((*request.entries, *request.validation)))
+    return sources_of_project(request.project, entries, request.path_map)
+
+
+def _split(
+    request: TrainRequest, recipe: Recipe, spec: ModelSpec, opened: Sequence[OpenedSlide], progress: Progress
+) -> _Split:
+    slides = [one.slide for one in opened]
+    fov, classes = spec.views[0].fov, len(spec.classes)
+    everything = Labels(slides, fov, classes)
+    cells, counts = everything.find(fov.size_px, recipe.min_labelled_share)
+    rng = np.random.default_rng([request.seed, 3])
+    named = _named(request, opened)
+    held_slides = named or held_back_slides(_per_slide(cells, counts, len(slides)), recipe.validation_share, rng)
+    if held_slides:
+        held = [i for i, cell in enumerate(cells) if cell.slide in held_slides]
+        labels = Labels([_unlabelled(one, i in held_slides) for i, one in enumerate(slides)], fov, classes)
+    else:
+        held = held_back_patches(counts, recipe.validation_share, rng)
+        labels = Labels(slides, fov, classes, hidden=[cells[i] for i in held])
+    patches, patch_counts = labels.find(recipe.stride_px, recipe.min_labelled_share)
+    training = PatchSet(patches=patches, counts=patch_counts, labels=labels)
+    _check_learnable(training, spec, recipe)
+    if not held:
+        progress.warn("too little is annotated to hold a part back: the model is judged by what it learnt from")
+        return _Split(training=training, validation=PatchSet(patches=cells, counts=counts, labels=everything))
+    validation = PatchSet(patches=[cells[i] for i in held], counts=counts[held], labels=everything)
+    return _Split(training=training, validation=validation)
+
+
+def _named(request: TrainRequest, opened: Sequence[OpenedSlide]) -> list[int]:
+    """Return the positions of the slides that the user wants to judge by."""
+    if not request.validation:
+        return []
+    keys = {source.key for source in sources_of_project(request.project, request.validation, request.path_map)}
+    positions = [i for i, one in enumerate(opened) if one.source.key in keys]
+    if not positions:
+        raise NoAnnotationError(
+            f"no annotation to judge by on {', '.join(request.validation)}: annotate one, or leave --validation out"
+        )
+    return positions
+
+
+def _per_slide(cells: Sequence[Patch], counts: Counts, slides: int) -> Counts:
+    totals = np.zeros((slides, counts.shape[1]), np.int64)
+    np.add.at(totals, [cell.slide for cell in cells], counts)
+    return totals
+
+
+def _unlabelled(slide: LabelledSlide, is_held_back: bool) -> LabelledSlide:
+    return replace(slide, shapes=()) if is_held_back else slide
+
+
+def _check_learnable(training: PatchSet, spec: ModelSpec, recipe: Recipe) -> None:
+    if not training.patches:
+        fov = spec.views[0].fov
+        raise NothingToTrainError(
+            f"no patch of {fov.size_px} px at {fov.mpp:g} µm/px has more than {recipe.min_labelled_share:.0%} of its"
+            " pixels labelled: annotate larger areas, or lower --set min_labelled_share=..."
+        )
+    lacking = [item.name for item, count in zip(spec.classes, training.counts.sum(axis=0), strict=True) if not count]
+    if lacking:
+        raise NothingToTrainError(
+            f"nothing to learn {', '.join(map(repr, lacking))} from: too small for a patch, covered by smaller"
+            " annotations, outside the image, or only on slides held back; annotate more, or leave it out of --classes"
+        )
+
+
+def _provenance(
+    request: TrainRequest, recipe: Recipe, opened: Sequence[OpenedSlide], split: _Split, fitted: Fitted
+) -> Provenance:
+    areas: Counter[str] = Counter()
+    for one in opened:
+        areas.update(one.areas_um2)
+    matrix = fitted.confusion
+    by_class = {f"IoU {name}": value for name, value in _by_class(matrix.class_names, matrix.iou.tolist()).items()}
+    return Provenance(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+        seed=request.seed,
+        recipe=recipe,
+        project=opened[0].source.project_name,
+        training_entries=_names(opened, split.training),
+        validation_entries=_names(opened, split.validation),
+        annotated_area_um2={name: areas[name] for name in matrix.class_names if name in areas},
+        metrics=(SplitMetrics(split="validation", values={"mean IoU": matrix.mean_iou, **by_class}),),
+    )
+
+
+def _names(opened: Sequence[OpenedSlide], patches: PatchSet) -> tuple[str, ...]:
+    return tuple(opened[i].source.name for i in sorted({patch.slide for patch in patches.patches}))
+
+
+def _by_class(names: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}
