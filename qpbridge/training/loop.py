@@ -96,9 +96,8 @@ class Trainer:
         self._recipe = recipe
         self._runtime = runtime
         self._seed = seed
-        self._network = family.build(spec.config, len(spec.classes)).to(
-            runtime.device, memory_format=torch.channels_last
-        )
+        network: nn.Module = family.build(spec.config, len(spec.classes)).to(runtime.device)
+        self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._averaged = copy.deepcopy(self._network) if recipe.ema_decay else self._network
         self._optimizer = _optimizer(self._network, recipe)
         self._step = 0
