@@ -22,6 +22,11 @@ ELLIPSE_VERTICES: Final = 100
 _GRID_PER_PX: Final = 100.0
 """QuPath's geometries lie on a grid of 0.01 px."""
 
+_MAX_PX: Final = 2.0**31
+"""Images of QuPath have int sizes; what lies further away, or is no number, is damage."""
+
+_OUT_OF_REACH: Final = "coordinates that are no numbers, or beyond any image"
+
 _PROXY: Final = "$SerializationProxy"
 _POLYGON: Final = f"qupath.lib.roi.PolygonROI{_PROXY}"
 _ELLIPSE: Final = f"qupath.lib.roi.EllipseROI{_PROXY}"
@@ -58,7 +63,7 @@ def read_rois(proxies: Sequence[JavaObject]) -> list[Roi]:
     Raises
     ------
     DamagedDataError
-        If one is no ROI, or has coordinates that are not finite; says at which byte.
+        If one is no ROI, or has coordinates beyond any image; says at which byte.
     """
     geometries: list[BaseGeometry | None] = [None] * len(proxies)
     polygons: list[int] = []
@@ -67,7 +72,8 @@ def read_rois(proxies: Sequence[JavaObject]) -> list[Roi]:
             polygons.append(index)
         else:
             geometries[index] = _single(proxy)
-    made = _polygons([proxies[index] for index in polygons])
+    with np.errstate(invalid="ignore"):  # NaNs are refused with their place, not warned of
+        made = _polygons([proxies[index] for index in polygons])
     for index, polygon in zip(polygons, made, strict=True):
         geometries[index] = polygon
     planes: dict[tuple[int, int, int], Plane] = {}
@@ -118,12 +124,13 @@ def _points(proxy: JavaObject) -> Points:
 def _paired(x: object, y: object, proxy: JavaObject) -> Points:
     if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and len(x) == len(y)):
         raise damaged("x and y that do not match", proxy)
-    return _finite(np.column_stack((x, y)).astype(np.float64), proxy)
+    with np.errstate(invalid="ignore"):
+        return _sound(np.column_stack((x, y)).astype(np.float64), proxy)
 
 
-def _finite(points: Points, proxy: JavaObject) -> Points:
-    if not np.isfinite(points).all():
-        raise damaged("coordinates that are not finite", proxy)
+def _sound(points: Points, proxy: JavaObject) -> Points:
+    if not (np.abs(points) <= _MAX_PX).all():
+        raise damaged(_OUT_OF_REACH, proxy)
     return points
 
 
@@ -136,9 +143,9 @@ def _polygons(proxies: Sequence[JavaObject]) -> Sequence[BaseGeometry]:
         points[:, 0] = np.concatenate([x for x, _ in vertices])
         points[:, 1] = np.concatenate([y for _, y in vertices])
     rings = np.repeat(np.arange(len(proxies)), counts)
-    wrong = ~np.isfinite(points).all(axis=1)
-    if wrong.any():
-        raise damaged("coordinates that are not finite", proxies[rings[wrong.argmax()]])
+    is_wrong = ~(np.abs(points) <= _MAX_PX).all(axis=1)
+    if is_wrong.any():
+        raise damaged(_OUT_OF_REACH, proxies[rings[is_wrong.argmax()]])
     polygons = np.empty(len(proxies), dtype=object)
     is_plain = counts >= _MIN_RING
     renumbered = np.cumsum(is_plain) - 1
@@ -169,7 +176,7 @@ def _corners(proxy: JavaObject) -> tuple[float, float, float, float]:
     values = [proxy.fields.get(name) for name in ("x", "y", "x2", "y2")]
     if any(type(value) is not float for value in values):
         raise damaged("bounds are missing", proxy)
-    points = _finite(np.array(values, dtype=np.float64).reshape(2, 2), proxy)
+    points = _sound(np.array(values, dtype=np.float64).reshape(2, 2), proxy)
     (x, y), (x2, y2) = points.tolist()
     return x, y, x2, y2
 
@@ -199,11 +206,11 @@ def _from_wkb(proxy: JavaObject) -> BaseGeometry:
     if not isinstance(wkb, np.ndarray):
         raise damaged("shape without WKB", proxy)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(invalid="ignore"):
             geometry: BaseGeometry = shapely.force_2d(shapely.from_wkb(wkb.tobytes()))
     except shapely.errors.ShapelyError as error:
         raise damaged(f"WKB that cannot be read ({error})", proxy) from error
-    _finite(shapely.get_coordinates(geometry), proxy)
+    _sound(shapely.get_coordinates(geometry), proxy)
     return geometry
 
 
