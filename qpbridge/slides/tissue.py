@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ SPECK_UM2: Final = 1500.0
 
 STAIN_RANGE: Final = (0.04, 0.10)
 """Bounds of the optical density that surely is tissue: below, glass is uneven; above, pale stains would be lost."""
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 _FAINT_SHARE: Final = 0.5
 _GLASS_MIN: Final = 200
@@ -120,7 +122,7 @@ def find_tissue(image: RgbImage, mpp: float) -> Mask:
 
     glass = _glass_color(image)
     # The channel that is absorbed most: green for H&E, another for other stains and pens.
-    darkest = (image.astype(np.float32) / glass).min(axis=2)
+    darkest = _extremes(np.divide(image, glass, dtype=np.float32))[0]
     density = gaussian(-np.log(np.clip(darkest, 1 / 255, 1)), sigma=1)
     threshold = float(np.clip(threshold_otsu(density), *STAIN_RANGE))
     stained = apply_hysteresis_threshold(density, _FAINT_SHARE * threshold, threshold)
@@ -132,8 +134,8 @@ def find_tissue(image: RgbImage, mpp: float) -> Mask:
 
 def _glass_color(image: RgbImage) -> npt.NDArray[np.float32]:
     """Return the color of glass: a sharp peak among bright, colorless pixels, or a usual one where there is none."""
-    low = image.min(axis=2)
-    low[image.max(axis=2) - low > _GLASS_MAX_CHROMA] = 0
+    low, high = _extremes(image)
+    low = np.where(high - low > _GLASS_MAX_CHROMA, 0, low)
     shares = np.bincount(low.ravel(), minlength=256) / low.size
     # Pure white is what scanners and readers fill up with; it is glass only where nothing else is.
     peaks = np.convolve(np.where(np.arange(256) < _FILL_MIN, shares, 0), np.ones(5), "same")
@@ -142,6 +144,12 @@ def _glass_color(image: RgbImage) -> npt.NDArray[np.float32]:
         return np.asarray(np.median(image[abs(low.astype(np.int16) - peak) <= 2], axis=0), np.float32)
     is_overexposed = shares[_FILL_MIN:].sum() >= _GLASS_MIN_SHARE
     return np.full(3, 255 if is_overexposed else _GLASS_USUAL, np.float32)
+
+
+def _extremes(image: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], npt.NDArray[_Number]]:
+    """Return the lowest and the highest of three channels; numpy's own reduction takes ten times as long."""
+    red, green, blue = np.moveaxis(image, -1, 0)
+    return np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
 
 
 def _widened(tissue: Mask, mpp: float) -> Mask:
