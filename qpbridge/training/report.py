@@ -44,19 +44,20 @@ def training_report(
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>",
-        _table(["", ""], [[label, value] for label, value in facts.items()]),
+        table(["", ""], [[label, value] for label, value in facts.items()]),
         "<h2>Curves</h2>",
         curves_svg(rows),
         f"<h2>Validation pixels, mean IoU {matrix.mean_iou:.3f}</h2>",
-        _table(["class", "IoU", "recall", "precision", "labelled px"], scores),
+        table(["class", "IoU", "recall", "precision", "labelled px"], scores),
         "<h2>Confusion (rows: annotated, columns: predicted)</h2>",
-        _table(["", *matrix.class_names, "none"], confusion),
+        table(["", *matrix.class_names, "none"], confusion),
         "</html>",
     ]
     return "\n".join(parts).encode()
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table of text cells."""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"

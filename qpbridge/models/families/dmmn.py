@@ -342,6 +342,9 @@ SMALL: Final[Mapping[str, object]] = {
     "variant": "m3",
     "width": 8,
     "norm": "batch",
+    # the paper's fields of view (128, 256, 512 µm) in a quarter of its pixels
+    "mpp": 1.0,
+    "patch_px": 128,
     # steps
     "optimizer": "adamw",
     "learning_rate": 2e-3,
@@ -350,7 +353,7 @@ SMALL: Final[Mapping[str, object]] = {
     "batch_size": 8,
     "epochs": 30,
     # data
-    "stride_px": 128,
+    "stride_px": 64,
     "repeats_max": 4,
     # augmentation
     "stain_jitter": 0.2,
