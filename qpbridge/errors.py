@@ -17,6 +17,7 @@
     │   ├── PixelSizeMissingError
     │   ├── SlideMismatchError       the slide found is not the one the project describes
     │   ├── NoAnnotationError        a requested class has no annotation
+    │   ├── ProjectExistsError       a project lies already where one was to be made
     │   ├── NothingToTrainError      no patch holds enough labelled pixels
     │   └── PackageMissingError      an optional package must be installed first
     ├── ExhaustedError
@@ -105,6 +106,10 @@ class SlideMismatchError(PreconditionError):
 
 class NoAnnotationError(PreconditionError):
     """A requested class has no annotation."""
+
+
+class ProjectExistsError(PreconditionError):
+    """A project lies already where one was to be made."""
 
 
 class NothingToTrainError(PreconditionError):

@@ -88,6 +88,11 @@ def write_objects(path: Path, objects: Iterable[PathObject]) -> Written:
     return Written(count=tally.count, mended=tally.mended, dropped=tally.dropped)
 
 
+def uuid_of(text: str) -> str:
+    """Return an id as it is where it is a UUID, and else one made of it; QuPath would replace it by a random one."""
+    return text if _UUID.fullmatch(text) else str(uuid.uuid5(uuid.NAMESPACE_OID, text))
+
+
 @dataclass(slots=True)
 class _Tally:
     count: int = 0
@@ -120,7 +125,7 @@ def _features(batch: Sequence[PathObject], tally: _Tally) -> Iterator[bytes]:
         if outline is None:
             tally.dropped += 1
             continue
-        feature: dict[str, Any] = {"type": "Feature", "id": _uuid(item.id), "geometry": outline}
+        feature: dict[str, Any] = {"type": "Feature", "id": uuid_of(item.id), "geometry": outline}
         if item.is_ellipse and outline["type"] == "Polygon":
             outline["isEllipse"] = True
         if (nucleus := nuclei.get(id(item))) is not None:
@@ -128,10 +133,6 @@ def _features(batch: Sequence[PathObject], tally: _Tally) -> Iterator[bytes]:
         feature["properties"] = _properties(item, tally)
         tally.count += 1
         yield _dump(feature)
-
-
-def _uuid(text: str) -> str:
-    return text if _UUID.fullmatch(text) else str(uuid.uuid5(uuid.NAMESPACE_OID, text))
 
 
 def _dump(feature: dict[str, Any]) -> bytes:

@@ -77,7 +77,7 @@ def on_grid(geometries: Sequence[BaseGeometry | None]) -> tuple[Geometries, npt.
 
 
 def _rounded(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.round(coordinates, 2)
+    return np.floor(coordinates * 100 + 0.5) / 100  # halves go up, as in QuPath
 
 
 def to_members(geometries: Geometries) -> list[dict[str, Any] | None]:
