@@ -118,7 +118,7 @@ class _Properties(msgspec.Struct, gc=False):
 
 
 class _Feature(msgspec.Struct, gc=False):
-    type: Any = None
+    type: str | None = None
     id: Any = None
     geometry: msgspec.Raw = _NOTHING
     nucleusGeometry: msgspec.Raw = _NOTHING  # noqa: N815
@@ -126,7 +126,7 @@ class _Feature(msgspec.Struct, gc=False):
 
 
 class _Collection(msgspec.Struct, gc=False):
-    type: Any = None
+    type: str | None = None
     features: list[msgspec.Raw] | None = None
 
 
@@ -274,11 +274,11 @@ def _nuclei(features: list[_Placed], mended: Counter[str]) -> dict[int, BaseGeom
 def _kind(feature: _Feature, properties: _Properties, reading: _Reading) -> ObjectKind:
     named = properties.objectType or properties.object_type
     if named is None:
-        named = properties.type if properties.type in _KINDS else feature.id
-        return _KINDS.get(named, ObjectKind.ANNOTATION) if isinstance(named, str) else ObjectKind.ANNOTATION
-    if named not in _KINDS:
-        reading.mended[UNKNOWN_KIND] += 1
-    return _KINDS.get(named, ObjectKind.ANNOTATION)
+        others = (_KINDS.get(other) for other in (properties.type, feature.id) if isinstance(other, str))
+        return next((kind for kind in others if kind is not None), ObjectKind.ANNOTATION)
+    kind = _KINDS.get(named) if isinstance(named, str) else None
+    reading.mended[UNKNOWN_KIND] += kind is None
+    return kind or ObjectKind.ANNOTATION
 
 
 def _id(given: Any, content: tuple[ObjectKind, BaseGeometry, PathClass | None, str | None], reading: _Reading) -> str:

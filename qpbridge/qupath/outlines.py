@@ -35,6 +35,7 @@ _TYPE_NAMES: Final = {
 }
 _POLYGONAL: Final = (3, 6)
 _MULTIPLE: Final = (4, 5, 6)
+_MALFORMED: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 Geometries = npt.NDArray[np.object_]
 
@@ -159,7 +160,7 @@ def _salvaged(tree: Any, mended: Counter[str]) -> BaseGeometry | None:
         return None
     try:
         geometry = _built(tree, mended)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _MALFORMED as error:
         raise FaultyGeometry(_complaint(tree, error)) from error
     if geometry is None:
         mended[NOT_FINITE_DROPPED] += 1
@@ -168,13 +169,13 @@ def _salvaged(tree: Any, mended: Counter[str]) -> BaseGeometry | None:
 
 def _complaint(tree: Any, error: Exception) -> str:
     kind = tree.get("type") if isinstance(tree, dict) else type(tree).__name__
-    if kind not in DEPTHS and kind != "GeometryCollection":
+    if not isinstance(kind, str) or kind not in (*DEPTHS, "GeometryCollection"):
         return f"{kind!r} is no kind of geometry"
     if (content := "coordinates" if kind in DEPTHS else "geometries") not in tree:
         return f"{kind} without {content}"
     try:
         return f"{kind}: {geojson.GeoJSON.to_instance(tree).errors() or error}"
-    except (TypeError, ValueError):
+    except _MALFORMED:
         return f"{kind}: {error}"
 
 

@@ -100,6 +100,21 @@ def test_a_bare_geometry_is_an_annotation(tmp_path):
     assert item.geometry.equals(box(0, 0, 9, 9))
 
 
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"properties": {"type": "detection"}}, ObjectKind.DETECTION),
+        ({"properties": {"type": "polygon"}}, ObjectKind.ANNOTATION),
+        ({"properties": {"objectType": ["cell"]}}, ObjectKind.ANNOTATION),
+        ({"id": "PathTileObject"}, ObjectKind.TILE),
+    ],
+)
+def test_the_kind_is_told_in_several_ways(tmp_path, members, expected):
+    (item,) = read_feature(tmp_path, **members).objects
+
+    assert item.kind is expected
+
+
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
     assert len(read_text(tmp_path, "\ufeff" + json.dumps(SQUARE)).objects) == 1
 

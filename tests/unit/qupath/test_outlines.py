@@ -164,6 +164,9 @@ def test_an_unclosed_hole_is_closed_and_one_without_area_left_out():
         (b'{"type":"Polygon","coordinates":"none"}', "could not convert"),
         (b'{"type":"Circle","coordinates":[1,2]}', "'Circle' is no kind of geometry"),
         (b'{"type":"Polygon"}', "Polygon without coordinates"),
+        (b'{"type":[1],"coordinates":[1,2]}', "[1] is no kind of geometry"),
+        (b'{"type":"GeometryCollection"}', "GeometryCollection without geometries"),
+        (b'{"type":"GeometryCollection","geometries":[{"type":"Polygon","coordinates":[[[[]]]]}]}', "float()"),
         (b"[1, 2]", "'list' is no kind of geometry"),
     ],
 )
