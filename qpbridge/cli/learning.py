@@ -79,7 +79,10 @@ def train(
         )
         return workflow.train(request, progress)
 
-    carry_out(work, as_json=as_json, debug=debug)
+    def rate(report: TrainReport) -> ExitCode:
+        return rate_batch(report.failures, [report])
+
+    carry_out(work, as_json=as_json, debug=debug, rate=rate)
 
 
 def predict(

@@ -117,7 +117,7 @@ def _show_training(report: InspectReport) -> None:
     console = output_console()
     training = report.training
     if training.obstacle is not None:
-        console.print(training.obstacle, markup=False)
+        console.print(f"training would refuse: {training.obstacle}", markup=False)
         return
     rows = [
         {"class": one.name, "entries": one.entries, "annotations": one.annotations, "mm²": one.area_mm2}

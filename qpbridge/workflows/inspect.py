@@ -11,10 +11,11 @@ from typing import Any
 import shapely
 
 from qpbridge.core.geometry import PixelCalibration
-from qpbridge.core.objects import BACKGROUND_CLASS, REGION_CLASS, ObjectKind, PathObject
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.errors import PixelSizeMissingError, QpbridgeError, UnsupportedImageError
 from qpbridge.qupath.project import open_project
+from qpbridge.training.classes import choose_classes
 from qpbridge.vector.labels import annotated_area_px
 from qpbridge.vector.raster import mend
 from qpbridge.workflows.failures import Failure
@@ -203,9 +204,12 @@ def inspect(request: InspectRequest, progress: Progress) -> InspectReport:
     project = open_project(request.project)
     sources = sources_of_project(request.project, request.entries, request.path_map)
     entries: list[EntryReport] = []
+    usable: list[PathObject] = []
     for source in sources:
         progress.raise_if_cancelled()
-        entries.append(inspect_entry(source, request.mpp))
+        entry, annotations = inspect_entry(source, request.mpp)
+        entries.append(entry)
+        usable += [] if entry.problems else annotations
         progress.report("inspect", len(entries), len(sources))
     found = {one.name for entry in entries for one in entry.classes if one.name is not None}
     return InspectReport(
@@ -213,12 +217,20 @@ def inspect(request: InspectRequest, progress: Progress) -> InspectReport:
         qupath_version=project.version,
         entries=tuple(entries),
         similar_classes=similar_names([*(item.name for item in project.classes), *sorted(found)]),
-        training=preview_training(entries),
+        training=preview_training(entries, _obstacle(usable, project.classes)),
     )
 
 
-def inspect_entry(source: Source, mpp: float | None) -> EntryReport:
-    """Look at one entry; what is wrong with it becomes a part of the report."""
+def inspect_entry(source: Source, mpp: float | None) -> tuple[EntryReport, list[PathObject]]:
+    """Look at one entry; what is wrong with it becomes a part of the report.
+
+    Returns
+    -------
+    EntryReport
+        What was found.
+    list of PathObject
+        Its annotations.
+    """
     image, problems = _image(source, mpp)
     objects: tuple[PathObject, ...] = ()
     try:
@@ -229,7 +241,7 @@ def inspect_entry(source: Source, mpp: float | None) -> EntryReport:
     for item in objects:
         for what in _troubles(item, image):
             troubles[what].append(item)
-    return EntryReport(
+    report = EntryReport(
         id=source.key,
         name=source.name,
         image=image,
@@ -237,6 +249,7 @@ def inspect_entry(source: Source, mpp: float | None) -> EntryReport:
         troubles=tuple(_trouble(what, items) for what, items in troubles.items()),
         problems=problems,
     )
+    return report, annotations_of(objects)
 
 
 def similar_names(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -247,8 +260,8 @@ def similar_names(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def preview_training(entries: Sequence[EntryReport]) -> TrainingPreview:
-    """Return what training would use of some entries, and why it would refuse."""
+def preview_training(entries: Sequence[EntryReport], obstacle: str | None) -> TrainingPreview:
+    """Return what training would use of some entries, unless there is an obstacle."""
     usable = [entry for entry in entries if not entry.problems and any(one.area_mm2 for one in entry.classes)]
     by_name: defaultdict[str, list[ClassReport]] = defaultdict(list)
     for entry in usable:
@@ -264,18 +277,15 @@ def preview_training(entries: Sequence[EntryReport]) -> TrainingPreview:
         )
         for name, parts in by_name.items()
     )
-    return TrainingPreview(
-        classes=classes, entries=tuple(entry.id for entry in usable), obstacle=_obstacle(entries, classes)
-    )
+    return TrainingPreview(classes=classes, entries=tuple(entry.id for entry in usable), obstacle=obstacle)
 
 
-def _obstacle(entries: Sequence[EntryReport], classes: Sequence[TrainingClass]) -> str | None:
-    regions = any(one.name == REGION_CLASS for entry in entries if not entry.problems for one in entry.classes)
-    names = {one.name for one in classes} | ({BACKGROUND_CLASS} if regions else set())
-    if len(names) >= 2:
-        return None
-    listed = ", ".join(sorted(names)) or "none"
-    return f"training needs annotations of two classes or more, in entries without problems; there are: {listed}"
+def _obstacle(annotations: Sequence[PathObject], project_classes: Sequence[PathClass]) -> str | None:
+    try:
+        choose_classes(annotations, project_classes, None)
+    except QpbridgeError as error:
+        return str(error)
+    return None
 
 
 def _image(source: Source, mpp: float | None) -> tuple[ImageReport, tuple[Failure, ...]]:

@@ -15,6 +15,7 @@ from qpbridge.inference.objects import DEFAULT_MIN_AREA_UM2
 from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
 from qpbridge.workflows.failures import Failure
 from qpbridge.workflows.predict import ClassSummary, PredictReport, SlideResult
+from qpbridge.workflows.train import TrainReport
 
 FAILURE = Failure(entry="entry 2 'b.svs'", reason="SLIDE_NOT_FOUND", message="looked in /b")
 RESULT = SlideResult(
@@ -87,6 +88,34 @@ def test_train_leaves_open_what_is_not_asked_for(workflow_is: Callable[..., list
     (request,) = requests
     assert (request.preset, request.classes, request.entries, request.mpp) == (None, None, None, None)
     assert (request.validation, dict(request.settings), request.device) == ((), {}, "auto")
+
+
+def test_training_without_some_entries_is_partly_done(workflow_is: Callable[..., list[Any]]) -> None:
+    trained = TrainReport(
+        bundle=Path("m"),
+        digest="f00d",
+        classes=("Tumor", "Stroma"),
+        training_entries=("a.svs",),
+        validation_entries=("a.svs",),
+        training_patches=90,
+        validation_patches=10,
+        best_epoch=3,
+        epochs=5,
+        mean_iou=0.85,
+        class_iou={"Tumor": 0.9, "Stroma": None},
+        device="cpu",
+        duration_s=12.5,
+        failures=(FAILURE,),
+    )
+    workflow_is("train", trained)
+
+    result = invoke("train", "p", "--family", "dmmn", "--out", "m")
+
+    assert result.exit_code == 3
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["mean", "iou", "0.85"] in rows
+    assert ["Tumor", "0.9"] in rows
+    assert "SLIDE_NOT_FOUND" in result.stdout
 
 
 def test_a_setting_that_is_no_pair_is_bad_usage() -> None:

@@ -1,11 +1,31 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from qpbridge.cli.app import app
+from qpbridge.errors import DiskFullError
 from qpbridge.workflows import doctor
 from qpbridge.workflows.doctor import Check, DoctorReport, Status
+
+
+def test_the_demonstration_is_asked_for_its_folder_device_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[Any] = []
+
+    def run_demo(request: Any, progress: Any) -> Any:
+        requests.append(request)
+        raise DiskFullError("no space left")
+
+    monkeypatch.setattr("qpbridge.demo.running.run_demo", run_demo)
+
+    assert CliRunner().invoke(app, ["demo"]).exit_code == 1
+    CliRunner().invoke(app, ["demo", "elsewhere", "--device", "cpu", "--seed", "3"])
+
+    first, second = requests
+    assert (first.folder, first.device, first.seed) == (Path("qpbridge-demo"), "auto", 0)
+    assert (second.folder, second.device, second.seed) == (Path("elsewhere"), "cpu", 3)
 
 
 def report(status: Status) -> DoctorReport:

@@ -45,7 +45,10 @@ def test_inspection_is_one_json_document(project: str) -> None:
 
 
 def test_a_project_that_cannot_train_says_why(project: str) -> None:
-    assert "training needs annotations of two classes" in invoke("inspect", project, "--entries", "3").stdout
+    assert (
+        "training would refuse: the project has no classified annotation"
+        in invoke("inspect", project, "--entries", "3").stdout
+    )
 
 
 def test_similar_class_names_are_asked_about(project: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,8 @@ def test_training_would_use_annotated_entries_without_problems() -> None:
             entry("2", {"Tumor": 0.5}),
             entry("3", {"Fat": 9.0}, (broken,)),
             entry("4", {}),
-        ]
+        ],
+        None,
     )
 
     assert preview.entries == ("1", "2")
@@ -166,15 +167,20 @@ def test_training_would_use_annotated_entries_without_problems() -> None:
         "Tumor": (2, 2, 1.5),
         "Stroma": (1, 1, 2.0),
     }
-    assert preview.obstacle is None
 
 
-def test_one_class_is_too_few_to_train_unless_its_rest_is_background() -> None:
-    alone = preview_training([entry("1", {"Tumor": 1.0})])
-    inside_region = preview_training([entry("1", {"Tumor": 1.0, "Region*": None})])
+def test_one_class_is_too_few_to_train_unless_its_rest_is_background(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    square = "POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0))"
+    tumor, region = annotation(square), annotation(square, PathClass("Region*", (0, 0, 0)))
 
-    assert alone.obstacle is not None
-    assert "there are: Tumor" in alone.obstacle
+    monkeypatch.setattr(Source, "objects", lambda _: (tumor,))
+    alone = inspected(made, entries=("slide_b.tif",)).training
+    monkeypatch.setattr(Source, "objects", lambda _: (tumor, region))
+    inside_region = inspected(made, entries=("slide_b.tif",)).training
+
+    assert "only 'Tumor'" in (alone.obstacle or "")
     assert inside_region.obstacle is None
 
 
