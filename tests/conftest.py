@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Tests run side by side: threads of one that wait for threads of another cost far more than they gain.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 ROOT = Path(__file__).parent.parent
