@@ -62,8 +62,8 @@ def _choose(counts: npt.NDArray[np.int64], share: float, rng: np.random.Generato
     chosen: set[int] = set()
     for index in _by_rarity(counts, rng):
         gain = counts[index]
-        wanted = (held < share * totals) & (gain > 0) if classwise else np.array([held.sum() < share * totals.sum()])
-        if wanted.any() and np.all(held + gain <= MOST_OF_A_CLASS * totals):
+        lacking = held < share * totals if classwise else held.sum() < share * totals.sum()
+        if (lacking & (gain > 0)).any() and np.all(held + gain <= MOST_OF_A_CLASS * totals):
             chosen.add(index)
             held += gain
     return chosen
