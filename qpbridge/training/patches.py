@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
+from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import TileGrid, view_region
 from qpbridge.slides.slide import Slide
 from qpbridge.vector.raster import ShapeIndex
@@ -80,7 +81,9 @@ class Labels:
         """Return the labelled pixels of each class in a patch, shape (K,)."""
         return np.bincount(self.of(patch).ravel(), minlength=IGNORE_INDEX + 1)[: self._classes].astype(np.int64)
 
-    def find(self, stride_px: int, min_labelled_share: float) -> tuple[list[Patch], npt.NDArray[np.int64]]:
+    def find(
+        self, stride_px: int, min_labelled_share: float, progress: Progress
+    ) -> tuple[list[Patch], npt.NDArray[np.int64]]:
         """Return the patches of which more than a share is labelled.
 
         Parameters
@@ -89,6 +92,8 @@ class Labels:
             Distance of patch centers, px of the finest view.
         min_labelled_share : float
             Share of a patch's pixels (Ho et al. 2021, sec. 2.3: 1 %).
+        progress : Progress
+            Told every patch; asked for cancellation.
 
         Returns
         -------
@@ -100,8 +105,11 @@ class Labels:
         least = min_labelled_share * self._fov.size_px**2
         patches: list[Patch] = []
         counts: list[npt.NDArray[np.int64]] = []
-        for patch in self._candidates(stride_px):
+        candidates = self._candidates(stride_px)
+        for done, patch in enumerate(candidates, start=1):
+            progress.raise_if_cancelled()
             count = self.count(patch)
+            progress.report("find patches", done, len(candidates))
             if count.sum() > least:
                 patches.append(patch)
                 counts.append(count)

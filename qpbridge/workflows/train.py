@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from qpbridge.core.progress import Progress
-from qpbridge.errors import NoAnnotationError, NothingToTrainError
+from qpbridge.errors import InvalidValueError, NoAnnotationError, NothingToTrainError
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
-from qpbridge.models.bundle import save_bundle, versions
+from qpbridge.models.bundle import SPEC, save_bundle, versions
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import configure, family
 from qpbridge.models.spec import ModelSpec, Provenance, SplitMetrics
@@ -43,7 +43,7 @@ class TrainRequest:
     project : Path
         A ``.qpproj`` file or its folder.
     out : Path
-        Folder of the bundle; replaced when training ends well.
+        Folder of the bundle; an older bundle there is replaced when training ends well.
     family : str
         Kind of network.
     preset : str or None
@@ -150,7 +150,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     Raises
     ------
     UnknownNameError, InvalidValueError
-        If family, preset, key, value, entry or device do not exist.
+        If family, preset, key, value, entry or device do not exist, or something else than a bundle lies at ``out``.
     ProjectNotFoundError, DamagedProjectError
         If there is no such project.
     NoAnnotationError, TooFewClassesError, NothingToTrainError
@@ -161,6 +161,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
         If somebody asked to stop.
     """
     start_s = time.monotonic()
+    _check_out(request.out)
     chosen = family(request.family)
     config, recipe = configure(request.family, request.preset, request.settings)
     runtime = Runtime.suited_to(choose_device(request.device))
@@ -177,7 +178,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
         fitted = trainer.fit(split.training, split.validation, maker, progress)
     provenance = _provenance(request, recipe, opened, split, fitted)
     rows = curves_rows(fitted.records, choice.names)
-    facts = {"network": f"{spec.family}-{spec.variant}", "best epoch": f"{fitted.best.epoch} of {recipe.epochs}"}
+    facts = {"network": f"{spec.family}-{spec.variant}", "best epoch": f"{fitted.best.epoch} of {len(fitted.records)}"}
     page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion)
     digest = save_bundle(request.out, spec, fitted.network, provenance, rows, {"report.html": page})
     return TrainReport(
@@ -189,13 +190,19 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
         training_patches=len(split.training.patches),
         validation_patches=len(split.validation.patches),
         best_epoch=fitted.best.epoch,
-        epochs=recipe.epochs,
+        epochs=len(fitted.records),
         mean_iou=fitted.best.mean_iou,
         class_iou=_by_class(choice.names, fitted.best.class_iou),
         device=str(runtime.device),
         duration_s=round(time.monotonic() - start_s, 1),
         failures=tuple(gathering.failures),
     )
+
+
+def _check_out(out: Path) -> None:
+    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not is_free and not (out / SPEC).is_file():
+        raise InvalidValueError(f"{out} exists and is no model bundle, so it is not replaced: give another folder")
 
 
 def _sources(request: TrainRequest) -> list[Source]:
@@ -209,7 +216,7 @@ def _split(
     slides = [one.slide for one in opened]
     fov, classes = spec.views[0].fov, len(spec.classes)
     everything = Labels(slides, fov, classes)
-    cells, counts = everything.find(fov.size_px, recipe.min_labelled_share)
+    cells, counts = everything.find(fov.size_px, recipe.min_labelled_share, progress)
     rng = np.random.default_rng([request.seed, 3])
     named = _named(request, opened)
     held_slides = named or held_back_slides(_per_slide(cells, counts, len(slides)), recipe.validation_share, rng)
@@ -219,7 +226,7 @@ def _split(
     else:
         held = held_back_patches(counts, recipe.validation_share, rng)
         labels = Labels(slides, fov, classes, hidden=[cells[i] for i in held])
-    patches, patch_counts = labels.find(recipe.stride_px, recipe.min_labelled_share)
+    patches, patch_counts = labels.find(recipe.stride_px, recipe.min_labelled_share, progress)
     training = PatchSet(patches=patches, counts=patch_counts, labels=labels)
     _check_learnable(training, spec, recipe)
     if not held:
@@ -239,6 +246,10 @@ def _named(request: TrainRequest, opened: Sequence[OpenedSlide]) -> list[int]:
         raise NoAnnotationError(
             f"no annotation to judge by on {', '.join(request.validation)}: annotate one, or leave --validation out"
         )
+    if len(positions) == len(opened):
+        raise NothingToTrainError(
+            "every annotated slide that can be used is held back to judge by: annotate others, or name fewer"
+        )
     return positions
 
 
@@ -256,14 +267,17 @@ def _check_learnable(training: PatchSet, spec: ModelSpec, recipe: Recipe) -> Non
     if not training.patches:
         fov = spec.views[0].fov
         raise NothingToTrainError(
-            f"no patch of {fov.size_px} px at {fov.mpp:g} µm/px has more than {recipe.min_labelled_share:.0%} of its"
-            " pixels labelled: annotate larger areas, or lower --set min_labelled_share=..."
+            f"no patch of {fov.size_px} px at {fov.mpp:g} µm/px has more than {100 * recipe.min_labelled_share:g} % of"
+            " its pixels labelled: annotate larger areas, or lower --set min_labelled_share=..."
         )
-    lacking = [item.name for item, count in zip(spec.classes, training.counts.sum(axis=0), strict=True) if not count]
+    totals = zip(spec.classes, training.counts.sum(axis=0), strict=True)
+    # The extra output may stay without pixels: nothing is written where it wins.
+    lacking = [item.name for item, count in totals if item.is_written and not count]
     if lacking:
         raise NothingToTrainError(
             f"nothing to learn {', '.join(map(repr, lacking))} from: too small for a patch, covered by smaller"
-            " annotations, outside the image, or only on slides held back; annotate more, or leave it out of --classes"
+            " annotations, outside the image, or only on slides held back or left out; annotate more, or leave it out"
+            " of --classes"
         )
 
 
@@ -271,8 +285,8 @@ def _provenance(
     request: TrainRequest, recipe: Recipe, opened: Sequence[OpenedSlide], split: _Split, fitted: Fitted
 ) -> Provenance:
     areas: Counter[str] = Counter()
-    for one in opened:
-        areas.update(one.areas_um2)
+    for position in {patch.slide for patch in split.training.patches}:
+        areas.update(opened[position].areas_um2)
     matrix = fitted.confusion
     by_class = {f"IoU {name}": value for name, value in _by_class(matrix.class_names, matrix.iou.tolist()).items()}
     return Provenance(
