@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,21 +53,12 @@ def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> l
     ]
 
 
-def curves_csv(rows: Sequence[dict[str, float]]) -> str:
-    """Return the rows as CSV text with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def curves_svg(rows: Sequence[dict[str, float]]) -> str:
     """Draw losses and IoU over the epochs as an SVG picture."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "qpbridge", "svg.fonttype": "none"}):
+    with mpl.rc_context({"svg.hashsalt": "qpbridge", "svg.fonttype": "none", "text.parse_math": False}):
         figure = Figure(figsize=(9, 3.2), layout="constrained")
         losses, ious = figure.subplots(1, 2)
         epochs = [row["epoch"] for row in rows]
@@ -81,6 +72,9 @@ def curves_svg(rows: Sequence[dict[str, float]]) -> str:
             axes.grid(alpha=0.3)
             axes.legend(fontsize=8)
         picture = io.StringIO()
-        figure.savefig(picture, format="svg", metadata={"Date": None})
+        with warnings.catch_warnings():
+            # Names of classes may be in any script; the reader's own fonts show them.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(picture, format="svg", metadata={"Date": None})
     text = picture.getvalue()
     return text[text.index("<svg") :]
