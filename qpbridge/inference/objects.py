@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import shapely
 
 from qpbridge.core.geometry import PixelCalibration, Region
@@ -25,6 +26,8 @@ DEFAULT_MIN_AREA_UM2: Final = 200.0
 
 AREA: Final = "Area µm^2"
 """Name that QuPath gives to the area of an annotation."""
+
+_LITTLE_ENDIAN: Final = 1
 
 _NAMESPACE: Final = uuid.UUID("b0b9d5c2-3a0e-5b0f-9a6e-1d7c2f4e8a11")
 
@@ -70,10 +73,17 @@ class Identity:
     slide: str
     model: str
 
-    def object_id(self, class_name: str, outline: shapely.Polygon) -> str:
-        """Return the UUID of an object: the same prediction made again has the same one."""
-        wkb = shapely.to_wkb(outline, hex=True, byte_order=1, output_dimension=2)
-        return str(uuid.uuid5(_NAMESPACE, "\n".join((self.slide, self.model, class_name, wkb))))
+    def object_id(self, class_name: str, outline_wkb: bytes) -> str:
+        """Return the UUID of an object: the same prediction made again has the same one.
+
+        Parameters
+        ----------
+        class_name : str
+            Of the object.
+        outline_wkb : bytes
+            Its outline in level-0 px as little-endian WKB.
+        """
+        return str(uuid.uuid5(_NAMESPACE, "\n".join((self.slide, self.model, class_name, outline_wkb.hex()))))
 
 
 def outlines(
@@ -126,14 +136,17 @@ def to_annotations(
         Of slide and model.
     """
     path_classes = [PathClass(item.name, item.color_rgb) for item in classes]
+    written = [polygon for polygon in polygons if classes[polygon.label].is_written]
+    geometries = np.array([polygon.geometry for polygon in written], dtype=object)
+    areas_um2 = (shapely.area(geometries) * calibration.pixel_area_um2).tolist()
+    encoded = shapely.to_wkb(geometries, byte_order=_LITTLE_ENDIAN, output_dimension=2).tolist()
     return [
         PathObject(
-            id=identity.object_id(classes[polygon.label].name, polygon.geometry),
+            id=identity.object_id(classes[polygon.label].name, wkb),
             kind=ObjectKind.ANNOTATION,
             geometry=polygon.geometry,
             path_class=path_classes[polygon.label],
-            measurements={AREA: polygon.geometry.area * calibration.pixel_area_um2},
+            measurements={AREA: area_um2},
         )
-        for polygon in polygons
-        if classes[polygon.label].is_written
+        for polygon, wkb, area_um2 in zip(written, encoded, areas_um2, strict=True)
     ]

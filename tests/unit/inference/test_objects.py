@@ -120,11 +120,11 @@ def test_a_class_that_is_never_written_makes_no_object() -> None:
 
 
 def test_ids_follow_from_slide_model_class_and_outline() -> None:
-    outline = box(0, 0, 10, 10)
+    outline = shapely.to_wkb(box(0, 0, 10, 10), byte_order=1)
     variants = [
         IDENTITY.object_id("Tumor", outline),
         IDENTITY.object_id("Stroma", outline),
-        IDENTITY.object_id("Tumor", box(0, 0, 10, 10.01)),
+        IDENTITY.object_id("Tumor", shapely.to_wkb(box(0, 0, 10, 10.01), byte_order=1)),
         replace(IDENTITY, slide="other").object_id("Tumor", outline),
         replace(IDENTITY, model="other").object_id("Tumor", outline),
     ]

@@ -1,0 +1,122 @@
+"""From a bundle on disk and a project that QuPath wrote to GeoJSON, and back as scores."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+import torch
+from PIL import Image
+
+from qpbridge.core.progress import SilentProgress
+from qpbridge.inference.engine import Segmenter
+from qpbridge.models.bundle import load_bundle, save_bundle
+from qpbridge.models.registry import build, configure, family
+from qpbridge.models.spec import ModelClass, Provenance
+from qpbridge.qupath.geojson import read_objects
+from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
+from qpbridge.workflows.predict import PredictReport, PredictRequest, predict
+
+CLASSES = (ModelClass(name="Tumor", color_rgb=(200, 0, 0)), ModelClass(name="Stroma", color_rgb=(150, 200, 150)))
+
+
+@pytest.fixture(scope="module")
+def project(data_dir: Path) -> Path:
+    return data_dir / "made" / "qp-0.6.0" / "project"
+
+
+@pytest.fixture(scope="module")
+def model(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that nobody trained, its last bias set so that it finds both classes."""
+    torch.manual_seed(3)
+    config, recipe = configure("dmmn", None, {"variant": "unet", "width": "2", "mpp": "1.0", "patch_px": "256"})
+    spec = family("dmmn").spec(config, CLASSES)
+    network = build(spec).eval()
+    with Image.open(data_dir / "made" / "images" / "slide_b.tif") as image:
+        pixels = np.array(image.reduce(4))
+    view = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.abs_()  # blurs rather than sharpens, so that the regions found are not mere noise
+        logits = network({spec.views[0].name: view})["logits"]
+        *_, bias = (parameter for parameter in network.parameters() if parameter.shape == (2,))
+        bias[0] -= (logits[:, 0] - logits[:, 1]).median()
+    provenance = Provenance(
+        created="2026-11-20T12:00:00+00:00",
+        versions={},
+        seed=3,
+        recipe=recipe,
+        project="none",
+        training_entries=(),
+        validation_entries=(),
+        annotated_area_um2={},
+    )
+    folder = tmp_path_factory.mktemp("model") / "untrained"
+    save_bundle(folder, spec, network, provenance)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predicted(project: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> PredictReport:
+    request = PredictRequest(
+        inputs=(project,),
+        model=model,
+        out=tmp_path_factory.mktemp("out"),
+        entries=("2", "plain.png", "stack_z3c2.tif"),
+        device="cpu",
+        min_area_um2=0,
+    )
+    return predict(request, SilentProgress())
+
+
+def test_what_can_be_predicted_is_and_the_rest_is_told(predicted: PredictReport) -> None:
+    assert [result.name for result in predicted.results] == ["slide_b.tif"]
+    assert [failure.reason for failure in predicted.failures] == ["PIXEL_SIZE_MISSING", "UNSUPPORTED_IMAGE"]
+    assert sorted(path.name for path in predicted.out.iterdir()) == ["2-slide_b.tif.geojson", "run.json", "summary.csv"]
+
+
+def test_objects_are_valid_annotations_that_cover_what_was_predicted_once(predicted: PredictReport) -> None:
+    (result,) = predicted.results
+    read = read_objects(result.file)
+
+    assert read.mended == {}
+    assert {item.path_class.name for item in read.objects if item.path_class} == {"Tumor", "Stroma"}
+    assert len({item.id for item in read.objects}) == len(read.objects) == result.objects > 2
+    geometries = [item.geometry for item in read.objects]
+    assert shapely.is_valid(geometries).all()
+    assert shapely.total_bounds(geometries).tolist() == [0, 0, 4096, 3072]
+    assert shapely.area(geometries).sum() == 4096 * 3072
+
+
+def test_records_agree_with_the_objects(predicted: PredictReport, model: Path) -> None:
+    (result,) = predicted.results
+    objects = read_objects(result.file).objects
+    run = json.loads((predicted.out / "run.json").read_text())
+    rows = list(csv.DictReader((predicted.out / "summary.csv").read_text().splitlines()))
+
+    assert run["model"]["digest"] == load_bundle(model).digest
+    assert (run["slides"][0]["mpp_x"], run["slides"][0]["mpp_source"]) == (0.25, "project")
+    for row in rows:
+        found = [item for item in objects if item.path_class is not None and item.path_class.name == row["class"]]
+        assert int(row["count"]) == len(found)
+        assert float(row["area_mm2"]) == pytest.approx(sum(item.geometry.area for item in found) * 0.0625e-6, rel=1e-5)
+
+
+def test_a_model_and_its_written_predictions_score_the_same(
+    project: Path, model: Path, predicted: PredictReport
+) -> None:
+    by_model = evaluate(EvaluateRequest(project=project, model=model, entries=("2",), device="cpu"), SilentProgress())
+    by_file = evaluate(EvaluateRequest(project=project, predictions=predicted.out, entries=("2",)), SilentProgress())
+
+    assert by_model.pooled.labelled_px * 16 == pytest.approx(by_file.pooled.labelled_px, rel=0.01)
+    assert by_model.pooled.pixel_accuracy == pytest.approx(by_file.pooled.pixel_accuracy, abs=0.01)
+    assert 0.1 < by_model.pooled.pixel_accuracy < 0.9
+
+
+def test_loading_a_bundle_gives_what_the_engine_needs(model: Path) -> None:
+    segmenter = Segmenter.of(load_bundle(model))
+
+    assert [view.fov.size_px for view in segmenter.views] == [256]
+    assert segmenter.background is None
