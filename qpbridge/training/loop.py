@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.arrays import LabelMap
 from qpbridge.core.progress import Progress
+from qpbridge.errors import InvalidValueError
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.inference.device import Runtime
 from qpbridge.models.family import Family, Outputs
@@ -23,6 +25,7 @@ from qpbridge.models.losses import class_weights
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import ModelSpec
 from qpbridge.training.balancing import balanced_samples, sample_counts
+from qpbridge.training.crew import Crew, part_count
 from qpbridge.training.curves import EpochRecord
 from qpbridge.training.patches import Labels, Patch
 from qpbridge.training.reading import Batch, PatchPixels, SampleMaker, batches
@@ -99,6 +102,8 @@ class Trainer:
         network: nn.Module = family.build(spec.config, len(spec.classes)).to(runtime.device)
         self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._averaged = copy.deepcopy(self._network) if recipe.ema_decay else self._network
+        on_cpu = runtime.device.type == "cpu"
+        self._crew = Crew(self._network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1)
         self._optimizer = _optimizer(self._network, recipe)
         self._step = 0
 
@@ -113,7 +118,18 @@ class Trainer:
             Source of samples.
         progress : Progress
             Told every step; asked for cancellation.
+
+        Raises
+        ------
+        InvalidValueError
+            If the weights grow beyond all bounds before the first epoch ends.
+        CancelledError
+            If somebody asked to stop.
         """
+        with self._crew:
+            return self._fit(training, validation, maker, progress)
+
+    def _fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
         samples = balanced_samples(training.counts, self._recipe.repeats_max)
         weights = class_weights(sample_counts(training.counts, samples).tolist()).to(self._runtime.device)
         steps = self._recipe.epochs * math.ceil(len(samples) / self._recipe.batch_size)
@@ -128,6 +144,9 @@ class Trainer:
                 for i in order
             ]
             loss = self._learn(jobs, weights, steps, progress)
+            if not math.isfinite(loss):
+                _tell_divergence(epoch, self._recipe, progress, is_lost=best is None)
+                break
             validation_loss, confusion = self._judge(plain, weights, progress)
             record = EpochRecord(
                 epoch=epoch,
@@ -149,30 +168,35 @@ class Trainer:
     def _learn(
         self, jobs: Sequence[Callable[[], PatchPixels]], weights: Tensor, steps: int, progress: Progress
     ) -> float:
-        self._network.train()
+        self._crew.train()
         total, seen = 0.0, 0
-        for batch in self._batches(jobs):
-            progress.raise_if_cancelled()
-            for group in self._optimizer.param_groups:
-                group["lr"] = _learning_rate(self._recipe, self._step, steps)
-            loss = self._update(batch, weights)
-            self._step += 1
-            total += loss * len(batch.labels)
-            seen += len(batch.labels)
-            progress.report("train", self._step, steps, loss=loss)
+        with self._batches(jobs) as made:
+            for batch in made:
+                progress.raise_if_cancelled()
+                for group in self._optimizer.param_groups:
+                    group["lr"] = _learning_rate(self._recipe, self._step, steps)
+                loss = self._update(batch, weights)
+                self._step += 1
+                total += loss * len(batch.labels)
+                seen += len(batch.labels)
+                progress.report("train", self._step, steps, loss=loss)
         return total / max(seen, 1)
 
     def _update(self, batch: Batch, weights: Tensor) -> float:
         self._optimizer.zero_grad(set_to_none=True)
-        outputs = self._run(self._network, batch)
-        loss = self._family.loss(outputs, batch.labels, weights, self._recipe.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+
+        def loss_of(network: nn.Module, part: Batch) -> Tensor:
+            outputs = self._run(network, part)
+            return self._family.loss(outputs, part.labels, weights, self._recipe.label_smoothing)
+
+        parts = batch.split(self._crew.parts)
+        loss = self._crew.learn(loss_of, parts, [len(part.labels) for part in parts])
         if self._recipe.gradient_clip:
             nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.gradient_clip)
         self._optimizer.step()
         if self._averaged is not self._network:
             _average(self._averaged, self._network, self._recipe.ema_decay, self._step)
-        return float(loss.detach())
+        return loss
 
     @torch.inference_mode()
     def _judge(
@@ -181,25 +205,36 @@ class Trainer:
         self._averaged.eval()
         confusion = ConfusionMatrix([item.name for item in self._spec.classes])
         total, seen = 0.0, 0
-        for batch in self._batches(jobs):
-            progress.raise_if_cancelled()
-            outputs = self._run(self._averaged, batch)
-            total += float(self._family.loss(outputs, batch.labels, weights)) * len(batch.labels)
-            seen += len(batch.labels)
-            predicted = self._family.probabilities(outputs).argmax(dim=1).to(torch.uint8).cpu().numpy()
-            truth = torch.where(batch.labels == IGNORE_INDEX, IGNORE_INDEX, batch.labels).to(torch.uint8).cpu().numpy()
-            for labels, prediction in zip(truth, predicted, strict=True):
-                confusion.add(labels, prediction)
+        with self._batches(jobs) as made:
+            for batch in made:
+                progress.raise_if_cancelled()
+                outputs = _joined(self._crew.map(self._foresee, batch.split(self._crew.parts)))
+                total += float(self._family.loss(outputs, batch.labels, weights)) * len(batch.labels)
+                seen += len(batch.labels)
+                predicted = self._family.probabilities(outputs).argmax(dim=1)
+                for labels, prediction in zip(_to_numpy(batch.labels), _to_numpy(predicted), strict=True):
+                    confusion.add(labels, prediction)
         return total / max(seen, 1), confusion
+
+    def _foresee(self, part: Batch) -> Outputs:
+        # Whether gradients are kept is each thread's own affair.
+        with torch.inference_mode():
+            return self._run(self._averaged, part)
 
     def _run(self, network: nn.Module, batch: Batch) -> Outputs:
         with torch.autocast(self._runtime.device.type, torch.bfloat16, enabled=self._runtime.is_bf16):
             outputs: Outputs = network(batch.views)
         return {name: output.float() for name, output in outputs.items()}
 
-    def _batches(self, jobs: Sequence[Callable[[], PatchPixels]]) -> Iterator[Batch]:
-        made = batches(jobs, self._spec.views, self._recipe.batch_size, self._runtime.readers)
-        return (batch.to(self._runtime.device) for batch in made)
+    @contextmanager
+    def _batches(self, jobs: Sequence[Callable[[], PatchPixels]]) -> Iterator[Iterator[Batch]]:
+        # Closed at once when the loop ends early: no thread may read from a slide that is closed next.
+        with closing(batches(jobs, self._spec.views, self._recipe.batch_size, self._runtime.readers)) as made:
+            yield (batch.to(self._runtime.device) for batch in made)
+
+
+def _joined(outputs: Sequence[Outputs]) -> Outputs:
+    return {name: torch.cat([part[name] for part in outputs]) for name in outputs[0]}
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -231,6 +266,18 @@ def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -
             kept.lerp_(new, 1 - decay)
         else:
             kept.copy_(new)
+
+
+def _tell_divergence(epoch: int, recipe: Recipe, progress: Progress, *, is_lost: bool) -> None:
+    message = f"training diverged in epoch {epoch} with learning_rate={recipe.learning_rate:g}, gradient_clip="
+    advice = f"{recipe.gradient_clip:g}: lower the rate, or clip gradients with --set gradient_clip=1"
+    if is_lost:
+        raise InvalidValueError(message + advice)
+    progress.warn(f"{message}{advice}; the best epoch before is kept")
+
+
+def _to_numpy(labels: Tensor) -> LabelMap:
+    return labels.to(torch.uint8).cpu().numpy()
 
 
 def _snapshot(network: nn.Module) -> dict[str, Tensor]:

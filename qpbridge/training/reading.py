@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -33,11 +33,6 @@ class PatchPixels:
     views: tuple[RgbImage, ...]
     labels: LabelMap
 
-    @property
-    def nbytes(self) -> int:
-        """Memory taken, bytes."""
-        return self.labels.nbytes + sum(view.nbytes for view in self.views)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -53,6 +48,14 @@ class Batch:
 
     views: dict[str, torch.Tensor]
     labels: torch.Tensor
+
+    def split(self, parts: int) -> list[Batch]:
+        """Return the batch in parts of nearly equal size; fewer parts where there are fewer samples."""
+        labels = self.labels.tensor_split(min(parts, len(self.labels)))
+        views = {name: view.tensor_split(len(labels)) for name, view in self.views.items()}
+        return [
+            Batch(views={name: split[i] for name, split in views.items()}, labels=part) for i, part in enumerate(labels)
+        ]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -153,8 +156,8 @@ class SampleMaker:
 
 def batches(
     jobs: Sequence[Callable[[], PatchPixels]], views: Sequence[View], batch_size: int, threads: int
-) -> Iterator[Batch]:
-    """Yield batches made ahead by some threads, in the order of the jobs.
+) -> Generator[Batch]:
+    """Yield batches made ahead by some threads, in the order of the jobs; closed early, it waits for its threads.
 
     Parameters
     ----------
