@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,9 @@ _POLYGONAL: Final = frozenset({"Polygon", "MultiPolygon"})
 
 _CLIP_MARGIN_PX: Final = 2
 """Shapes are cut this far outside the painted pixels, where no center can tell."""
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Held while rasterio paints: it mutes a warning of its own in a way that a second thread undoes."""
 
 
 def rasterize(shapes: Sequence[tuple[BaseGeometry, int]], region: Region, width: int, height: int) -> LabelMap:
@@ -82,13 +86,14 @@ class ShapeIndex:
         painted = [(geometry, self._labels[i]) for geometry, i in zip(cut, near, strict=True) if not geometry.is_empty]
         if not painted:
             return np.full((height, width), IGNORE_INDEX, np.uint8)
-        label_map: LabelMap = features.rasterize(
-            painted,
-            out_shape=(height, width),
-            fill=IGNORE_INDEX,
-            transform=Affine(step_x, 0, region.x_px, 0, step_y, region.y_px),
-            dtype=np.uint8,
-        )
+        with _ONE_AT_A_TIME:
+            label_map: LabelMap = features.rasterize(
+                painted,
+                out_shape=(height, width),
+                fill=IGNORE_INDEX,
+                transform=Affine(step_x, 0, region.x_px, 0, step_y, region.y_px),
+                dtype=np.uint8,
+            )
         return label_map
 
 

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import shapely
@@ -137,3 +139,14 @@ def test_coordinates_that_are_not_finite_leave_nothing() -> None:
 
     assert changed
     assert mended.is_empty
+
+
+def test_threads_may_paint_at_once_and_none_hears_warnings() -> None:
+    index = ShapeIndex([(box(0, 0, 20, 30), 1), (box(20, 0, 40, 30), 2)])
+    frame = region(0, 0, 40, 40)
+    expected = index.rasterize(frame, 40, 40)
+
+    with ThreadPoolExecutor(4) as pool:
+        painted = list(pool.map(lambda _: index.rasterize(frame, 40, 40), range(400)))
+
+    assert all(np.array_equal(one, expected) for one in painted)
