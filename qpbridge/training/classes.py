@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qpbridge.core.objects import BACKGROUND_CLASS, ObjectKind, PathClass, PathObject
+from qpbridge.core.objects import BACKGROUND_CLASS, PathClass, PathObject
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
 from qpbridge.models.spec import ModelClass
-from qpbridge.vector.labels import class_label, is_region
+from qpbridge.vector.labels import class_label, is_region, labels_pixels
 
 UNLABELLED_CLASS = ModelClass(name="(unlabelled)", color_rgb=(200, 200, 200), is_written=False)
 """Extra class of what is not annotated inside ``Region*`` where a project has no "Background"; never written."""
@@ -56,13 +56,14 @@ def choose_classes(
     TooFewClassesError
         If fewer than two classes are left.
     """
-    annotated = _annotated(objects)
+    used = {item.path_class.name: item.path_class for item in objects if item.path_class and labels_pixels(item)}
+    annotated = [used[name] for name in sorted(used) if not used[name].is_ignored]
     known = {item.name: item for item in (*annotated, *project_classes)}
     names = _in_project_order(annotated, project_classes) if requested is None else list(dict.fromkeys(requested))
-    _check_annotated(names, annotated)
-    has_regions = any(is_region(item.path_class) for item in objects if item.path_class is not None)
-    if has_regions and BACKGROUND_CLASS in known and BACKGROUND_CLASS not in names:
-        names.append(BACKGROUND_CLASS)
+    has_regions = any(is_region(item) for item in used.values())
+    implied = [BACKGROUND_CLASS] if has_regions and BACKGROUND_CLASS in known else []
+    _check_annotated(names, annotated, implied)
+    names += [name for name in implied if name not in names]
     classes = [ModelClass(name=name, color_rgb=_color(name, known)) for name in names]
     if has_regions and BACKGROUND_CLASS not in names:
         classes.append(UNLABELLED_CLASS)
@@ -78,27 +79,19 @@ def choose_classes(
     return ClassChoice(classes=tuple(classes), background=background if has_regions else None)
 
 
-def _annotated(objects: Sequence[PathObject]) -> list[PathClass]:
-    found = {
-        item.path_class.name: item.path_class
-        for item in objects
-        if item.kind is ObjectKind.ANNOTATION and item.path_class is not None and not item.path_class.is_ignored
-    }
-    return [found[name] for name in sorted(found)]
-
-
 def _in_project_order(annotated: Sequence[PathClass], project_classes: Sequence[PathClass]) -> list[str]:
     names = [item.name for item in annotated]
     listed = [item.name for item in project_classes if item.name in names]
     return listed + [name for name in names if name not in listed]
 
 
-def _check_annotated(names: Sequence[str], annotated: Sequence[PathClass]) -> None:
+def _check_annotated(names: Sequence[str], annotated: Sequence[PathClass], implied: Sequence[str]) -> None:
     there = ", ".join(f"'{item.name}'" for item in annotated) or "none"
-    missing = [name for name in names if all(class_label(item, [name]) is None for item in annotated)]
+    shown = {name for name in names if any(class_label(item, [name]) is not None for item in annotated)}
+    missing = [name for name in names if name not in shown and name not in implied]
     if missing:
         raise NoAnnotationError(
-            f"no annotation of class {', '.join(map(repr, missing))}; annotated are: {there}."
+            f"no annotation with an area of class {', '.join(map(repr, missing))}; annotated are: {there}."
             " Annotate it in QuPath and save the project, or leave it out of --classes"
         )
     if not names:

@@ -67,7 +67,7 @@ def label_shapes(
     counts: Counter[str] = Counter()
     painted: list[tuple[bool, float, str, BaseGeometry, int]] = []
     for item in objects:
-        if not _labels_pixels(item):
+        if not labels_pixels(item):
             continue
         geometry, changed = mend(item.geometry)
         counts["mended"] += changed
@@ -82,13 +82,36 @@ def label_shapes(
     return LabelShapes(shapes=shapes, mended=counts["mended"], outside=counts["outside"])
 
 
-def annotated_area_px(objects: Iterable[PathObject]) -> Mapping[str, float]:
-    """Return the annotated area of every class that is not ignored, level-0 px², overlaps counted once a class."""
+def annotated_area_px(objects: Iterable[PathObject], class_names: Sequence[str] | None = None) -> Mapping[str, float]:
+    """Return the annotated area of every class that is not ignored, level-0 px², overlaps counted once a class.
+
+    Parameters
+    ----------
+    objects : iterable of PathObject
+        Of one image.
+    class_names : sequence of str or None
+        Classes to sum by, as for ``label_shapes``; each class by its own full name where None.
+    """
     by_class: dict[str, list[BaseGeometry]] = {}
     for item in objects:
-        if _labels_pixels(item) and item.path_class is not None and not item.path_class.is_ignored:
-            by_class.setdefault(item.path_class.name, []).append(mend(item.geometry)[0])
+        if not labels_pixels(item) or item.path_class is None or item.path_class.is_ignored:
+            continue
+        own = [item.path_class.name] if class_names is None else class_names
+        label = class_label(item.path_class, own)
+        if label is not None:
+            by_class.setdefault(own[label], []).append(mend(item.geometry)[0])
     return {name: float(shapely.union_all(geometries).area) for name, geometries in by_class.items()}
+
+
+def labels_pixels(item: PathObject) -> bool:
+    """Whether an object says what pixels are: a classified annotation with an area, on the first plane."""
+    return (
+        item.kind is ObjectKind.ANNOTATION
+        and item.path_class is not None
+        and item.plane.z == 0
+        and item.plane.t == 0
+        and item.geometry.geom_type in {"Polygon", "MultiPolygon"}
+    )
 
 
 def is_region(path_class: PathClass) -> bool:
@@ -108,13 +131,3 @@ def class_label(path_class: PathClass, class_names: Sequence[str]) -> int | None
 def _label(path_class: PathClass, class_names: Sequence[str], background: int | None) -> int:
     label = background if is_region(path_class) else class_label(path_class, class_names)
     return IGNORE_INDEX if label is None else label
-
-
-def _labels_pixels(item: PathObject) -> bool:
-    return (
-        item.kind is ObjectKind.ANNOTATION
-        and item.path_class is not None
-        and item.plane.z == 0
-        and item.plane.t == 0
-        and item.geometry.geom_type in {"Polygon", "MultiPolygon"}
-    )

@@ -30,7 +30,7 @@ class OpenedSlide:
     slide : LabelledSlide
         Pixels and labelled shapes.
     areas_um2 : mapping of str to float
-        Annotated area by class, µm².
+        Annotated area by class of the model, µm².
     """
 
     source: Source
@@ -129,7 +129,7 @@ class Gathering:
             self._progress.warn(f"{source.label}: {labelled.mended} self-crossing annotations mended")
         if labelled.outside:
             self._progress.warn(f"{source.label}: {labelled.outside} annotations outside the image left out")
-        areas_px = annotated_area_px(objects)
+        areas_px = annotated_area_px(objects, choice.names)
         return OpenedSlide(
             source=source,
             slide=LabelledSlide(
