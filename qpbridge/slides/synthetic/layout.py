@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -27,7 +27,6 @@ _ROUNDING_UM = 11.0  # corners of adipocytes are round over about this length
 _RAGGED_REACH_UM = 60.0  # raggedness of a nest's border fades outside over this length
 _FAR_UM = 200.0  # distances to nests beyond this are not told apart
 _NECROSIS_EVERY = 3
-_NECROSIS_SWELL_UM = 35.0
 
 
 class Tissue(enum.IntEnum):
@@ -66,7 +65,7 @@ class Fields:
 class Layout:
     """Arrangement of tissues: a section with fat and stroma compartments, and nests of cells in both.
 
-    Nests in stroma are tumor (every third necrosis), nests in fat are benign. Shape, cells and colors of
+    Nests in stroma are tumor or necrosis, nests in fat are benign. Shape, cells and colors of
     both follow one law, and each lies in a ring of stroma of at least ``RING_UM``: only what lies
     beyond that ring tells which one it is.
 
@@ -204,31 +203,30 @@ class Layout:
         fat: Floats = np.minimum(self.fat_compartment_um(x_um, y_um), self.depth_um(x_um, y_um) - 25)
         return np.minimum(np.minimum(fat, septa), -nest_um - ring)
 
+    def _room_um(self, x_um: Floats, y_um: Floats) -> Floats:
+        """Distance to the rim of the tissue or of the slide, whichever is nearer."""
+        half_x, half_y = self._half_um
+        in_slide = np.minimum(half_x - np.abs(x_um - half_x), half_y - np.abs(y_um - half_y))
+        return np.minimum(self.depth_um(x_um, y_um), in_slide)
+
     def _placed_nests(self, tissue_in_fat: Tissue) -> Nests:
         width_um, height_um = (2 * half for half in self._half_um)
         all_nests = candidates(self._seed, width_um, height_um)
 
         def room_in_fat(x_um: Floats, y_um: Floats) -> Floats:
             fat = self.fat_compartment_um(x_um, y_um)
-            return np.minimum(self.depth_um(x_um, y_um) - 40, _CERTAIN * fat - 60) - RING_UM
+            return np.minimum(self._room_um(x_um, y_um) - 40, _CERTAIN * fat - 60) - RING_UM
 
         def room_in_stroma(x_um: Floats, y_um: Floats) -> Floats:
             fat = self.fat_compartment_um(x_um, y_um)
-            return np.minimum(self.depth_um(x_um, y_um), -_CERTAIN * fat - _VACUOLE_REACH_UM) - RING_UM
+            return np.minimum(self._room_um(x_um, y_um), -_CERTAIN * fat - _VACUOLE_REACH_UM) - RING_UM
 
         in_fat = packed(all_nests, room_in_fat, 2 * (RING_UM + _VACUOLE_REACH_UM))
         in_fat.kinds[:] = tissue_in_fat
-        in_stroma = packed(_with_necrosis(all_nests), room_in_stroma, RING_UM)
-        for index, missing in enumerate((Tissue.TUMOR, Tissue.NECROSIS)):
-            if len(in_stroma.kinds) > 1 and missing not in in_stroma.kinds:
-                in_stroma.kinds[index] = missing
+        in_stroma = packed(all_nests, room_in_stroma, RING_UM)
+        in_stroma.kinds[:] = Tissue.TUMOR
+        in_stroma.kinds[1::_NECROSIS_EVERY] = Tissue.NECROSIS
         return joined(in_fat, in_stroma)
-
-
-def _with_necrosis(nests: Nests) -> Nests:
-    is_dead = np.arange(len(nests.kinds)) % _NECROSIS_EVERY == 0
-    kinds = np.where(is_dead, Tissue.NECROSIS, Tissue.TUMOR).astype(np.uint8)
-    return replace(nests, kinds=kinds, half_widths_um=nests.half_widths_um + np.where(is_dead, _NECROSIS_SWELL_UM, 0))
 
 
 def _wall_um(first: Maps, second: Maps, third: Maps) -> Maps:

@@ -49,8 +49,8 @@ class Nests:
 
     def near(self, x_um: Floats, y_um: Floats, reach_um: float) -> Nests:
         """Return the nests whose joints come within a reach of the bounds of some places."""
-        low = np.array([x_um.min(), y_um.min()]) - reach_um
-        high = np.array([x_um.max(), y_um.max()]) + reach_um
+        low = np.array([axis.min(initial=np.inf) for axis in (x_um, y_um)]) - reach_um
+        high = np.array([axis.max(initial=-np.inf) for axis in (x_um, y_um)]) + reach_um
         is_near = np.all((self.axes_um > low) & (self.axes_um < high), axis=2)
         chosen = np.any(is_near, axis=1)
         return Nests(self.axes_um[chosen], self.half_widths_um[chosen], self.kinds[chosen])

@@ -20,6 +20,7 @@ VERTICES = 28
 REACH_UM = 13.0
 """No part of a nucleus is further from its center."""
 
+_LEAST_DENSITY = 0.01
 _PITCH_UM = 10.2  # distance of candidates at density 1
 _JITTER = 0.95
 _GAP_UM = 0.02  # between outlines that touch
@@ -121,9 +122,9 @@ def nuclei_in(layout: Layout, region: Region, *, seed: int, mpp: float, density:
     mpp : float
         Pixel size, µm.
     density : float
-        Nuclei per area, as a multiple of what is usual; 0 gives none.
+        Nuclei per area, as a multiple of what is usual; less than 0.01 gives none.
     """
-    if density == 0:
+    if density < _LEAST_DENSITY:
         return _NONE
     pitch_um = _PITCH_UM / math.sqrt(density)
     column, row = _cells(region, mpp, pitch_um)

@@ -51,8 +51,9 @@ class Piece:
 def drawn_pieces(labels: LabelMap, share: float, radius_cells: float, generator: np.random.Generator) -> list[Piece]:
     """Outline pieces of every class until about a share of all cells is covered.
 
-    All classes get the same area as far as they have it, rare ones first. Every second piece is put next
-    to one that is already there, so that both sides of some borders are drawn, with a narrow gap between them.
+    All classes get the same area as far as they have it, rare ones first. Two of three pieces are
+    put next to one of another class, where there is one, so that both sides of some borders are drawn, with a
+    narrow gap between them.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class _Pen:
         pieces: list[Piece] = []
         for attempt in range(_ATTEMPTS):
             left = budget - sum(piece.area_cells for piece in pieces)
-            seed = self._seed(is_beside=attempt % 2 == 1)
+            seed = self._seed(is_beside=attempt % 3 > 0)
             if seed is None or (left < _SMALLEST_CELLS and pieces):
                 break
             piece = self._piece(*seed, radius=math.sqrt(1.2 * min(usual, max(left, _SMALLEST_CELLS)) / math.pi))

@@ -59,7 +59,7 @@ class SyntheticSpec:
     seed : int
         Other seeds give other slides; at least 0.
     nucleus_density : float
-        Nuclei per area as a multiple of what is usual, 0 (none) to 2.
+        Nuclei per area as a multiple of what is usual, up to 2; none below 0.01.
     has_context_class : bool
         Whether nests in fat are the class of their own that only their surroundings tell apart, "Benign".
         Otherwise they are "Tumor" like those in stroma.

@@ -2,6 +2,8 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qpbridge.core.geometry import Region
 from qpbridge.slides.synthetic import SyntheticSlide, SyntheticSpec, make_slide
@@ -51,6 +53,15 @@ def test_a_nucleus_is_the_same_from_wherever_it_is_met(slide: SyntheticSlide, re
     rows = [places[int(nucleus)] for nucleus in part.ids]
     np.testing.assert_array_equal(part.outlines_px, all_nuclei.outlines_px[rows])
     np.testing.assert_array_equal(part.kinds, all_nuclei.kinds[rows])
+
+
+@settings(max_examples=40, deadline=None)
+@given(x=st.floats(-100, 2700), y=st.floats(-100, 2700), size=st.floats(0.1, 60))
+def test_any_region_can_be_asked_for_its_nuclei(slide: SyntheticSlide, x: float, y: float, size: float) -> None:
+    nuclei = slide.nuclei(Region(x_px=x, y_px=y, width_px=size, height_px=size))
+    if len(nuclei):
+        assert (nuclei.outlines_px.max(axis=1) > (x, y)).all()
+        assert (nuclei.outlines_px.min(axis=1) < (x + size, y + size)).all()
 
 
 def test_instances_are_the_pixels_whose_centers_lie_in_the_outlines(slide: SyntheticSlide, region: Region) -> None:

@@ -83,6 +83,22 @@ def test_without_the_context_class_all_living_nests_are_tumor() -> None:
     np.testing.assert_array_equal(labels, np.where(expected == Tissue.BENIGN, Tissue.TUMOR, expected))
 
 
+@settings(max_examples=12, deadline=None)
+@given(
+    width=st.integers(1, 700),
+    height=st.integers(1, 700),
+    mpp=st.floats(0.1, 4),
+    seed=st.integers(0, 2**63 - 1),
+    density=st.floats(0, 2),
+)
+def test_any_small_slide_can_be_made(width: int, height: int, mpp: float, seed: int, density: float) -> None:
+    slide = make_slide(SyntheticSpec(width_px=width, height_px=height, mpp=mpp, seed=seed, nucleus_density=density))
+    assert slide.pixels(0, 0, width, height).shape == (height, width, 3)
+    assert slide.labels(slide.bounds, width, height).max() < len(CLASSES)
+    instances = set(np.unique(slide.instances(0, 0, width, height)).tolist()) - {0}
+    assert instances <= set(slide.nuclei(slide.bounds).ids.tolist())
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("width_px", 0), ("mpp", 0.01), ("mpp", float("nan")), ("seed", -1), ("nucleus_density", 3), ("eosin", 0)],
