@@ -199,6 +199,25 @@ def results_folder(inputs: Sequence[Path], model: Path) -> Path:
     return (first if first.is_dir() else first.parent) / RESULTS_FOLDER / model.resolve().name
 
 
+def show_training(report: TrainReport) -> None:
+    """Print what training gave for a reader."""
+    console = output_console()
+    facts = {
+        "model": report.bundle,
+        "trained on": ", ".join(report.training_entries),
+        "judged by": ", ".join(report.validation_entries),
+        "patches": f"{report.training_patches} to learn from, {report.validation_patches} held back",
+        "best epoch": f"{report.best_epoch} of {report.epochs}",
+        "mean IoU": report.mean_iou,
+        "seconds": report.duration_s,
+    }
+    console.print(fields_table(facts))
+    scores = [{"class": name, "IoU held back": iou} for name, iou in report.class_iou.items()]
+    for title, rows in (("Classes", scores), ("Failures", _failure_rows(report.failures))):
+        if rows:
+            console.print(records_table(title, rows))
+
+
 def show_prediction(report: PredictReport) -> None:
     """Print what was predicted for a reader."""
     console = output_console()

@@ -111,6 +111,9 @@ class Recipe(Settings):
     epochs: Count = 20
     """Passes over the balanced patches (Ho et al. 2021, sec. 2.5)."""
 
+    samples_per_epoch: CountOrZero = 0
+    """Samples in an epoch, drawn evenly from the balanced patches; 0 = each once (Ho et al. 2021, sec. 2.5)."""
+
     stride_px: Count = 256
     """Distance between patch centers, px of the finest view (Ho et al. 2021, sec. 2.2: targets do not overlap)."""
 
@@ -170,3 +173,7 @@ class Recipe(Settings):
 
     gradient_clip: NotNegative = 0.0
     """Largest norm of all gradients together; 0 = off (not in Ho et al. 2021)."""
+
+    selection_tolerance: Share = 0.0
+    """A later epoch is kept although its validation mean IoU is lower by up to this, since few validation pixels
+    tell little; 0 = strictly the best epoch (Ho et al. 2021, sec. 2.5)."""

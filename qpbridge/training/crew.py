@@ -15,8 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-LEAST_SAMPLES = 4
-"""In a part; batch statistics of fewer samples are poor."""
+LEAST_SAMPLES = 2
+"""In a part; batch statistics of fewer are poor."""
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

@@ -132,16 +132,16 @@ class Trainer:
     def _fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
         samples = balanced_samples(training.counts, self._recipe.repeats_max)
         weights = class_weights(sample_counts(training.counts, samples).tolist()).to(self._runtime.device)
-        steps = self._recipe.epochs * math.ceil(len(samples) / self._recipe.batch_size)
+        drawn = self._recipe.samples_per_epoch or len(samples)
+        steps = self._recipe.epochs * math.ceil(drawn / self._recipe.batch_size)
         plain = [partial(maker.plain, patch, validation.labels) for patch in validation.patches]
         records: list[EpochRecord] = []
         best: tuple[EpochRecord, dict[str, Tensor], ConfusionMatrix] | None = None
         for epoch in range(1, self._recipe.epochs + 1):
             start_s = time.monotonic()
-            order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(samples))
             jobs = [
-                partial(maker.augmented, samples[i], training.patches[samples[i].patch], training.labels, epoch)
-                for i in order
+                partial(maker.augmented, samples[i], training.patches[samples[i].patch], training.labels, (epoch, turn))
+                for turn, i in enumerate(_drawn(len(samples), drawn, np.random.default_rng([self._seed, 0, epoch])))
             ]
             loss = self._learn(jobs, weights, steps, progress)
             if not math.isfinite(loss):
@@ -158,7 +158,7 @@ class Trainer:
                 duration_s=time.monotonic() - start_s,
             )
             records.append(record)
-            if best is None or _is_better(record, best[0]):
+            if best is None or _is_better(record, records[:-1], self._recipe.selection_tolerance):
                 best = record, _snapshot(self._averaged), confusion
         assert best is not None
         self._averaged.load_state_dict(best[1])
@@ -233,6 +233,12 @@ class Trainer:
             yield (batch.to(self._runtime.device) for batch in made)
 
 
+def _drawn(samples: int, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw samples in random order, none a second time before all others."""
+    rounds = [rng.permutation(samples) for _ in range(math.ceil(count / samples))]
+    return [int(i) for i in np.concatenate(rounds)[:count]]
+
+
 def _joined(outputs: Sequence[Outputs]) -> Outputs:
     return {name: torch.cat([part[name] for part in outputs]) for name in outputs[0]}
 
@@ -245,7 +251,9 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
-    return torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
 
 
 def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -261,10 +269,11 @@ def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     # The mean starts young: a decay near 1 would keep the initial weights for long.
     decay = min(decay, (1 + step) / (10 + step))
-    for kept, new in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.dtype.is_floating_point:
-            kept.lerp_(new, 1 - decay)
-        else:
+    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
+    floating = [(kept, new) for kept, new in pairs if kept.is_floating_point()]
+    torch._foreach_lerp_([kept for kept, _ in floating], [new for _, new in floating], 1 - decay)
+    for kept, new in pairs:
+        if not kept.is_floating_point():
             kept.copy_(new)
 
 
@@ -284,7 +293,9 @@ def _snapshot(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
-def _is_better(record: EpochRecord, best: EpochRecord) -> bool:
-    if math.isnan(best.mean_iou) or record.mean_iou == best.mean_iou:
-        return record.validation_loss <= best.validation_loss
-    return record.mean_iou > best.mean_iou
+def _is_better(record: EpochRecord, records: Sequence[EpochRecord], tolerance: float) -> bool:
+    """Whether an epoch replaces the one kept of those before it."""
+    known = [earlier.mean_iou for earlier in records if not math.isnan(earlier.mean_iou)]
+    if math.isnan(record.mean_iou) or not known:
+        return not known
+    return record.mean_iou >= max(known) - tolerance

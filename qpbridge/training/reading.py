@@ -134,9 +134,9 @@ class SampleMaker:
         """Return a patch as it is."""
         return PatchPixels(views=self._reader.read(patch), labels=labels.of(patch))
 
-    def augmented(self, sample: Sample, patch: Patch, labels: Labels, epoch: int) -> PatchPixels:
-        """Return one sample of one epoch: the fixed deformation of its copy, then chance."""
-        rng = np.random.default_rng([self._seed, 1, epoch, sample.patch, sample.copy])
+    def augmented(self, sample: Sample, patch: Patch, labels: Labels, turn: tuple[int, int]) -> PatchPixels:
+        """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
+        rng = np.random.default_rng([self._seed, 1, *turn])
         finest = self._views[0].fov
         extent_px = max(view.fov.extent_um for view in self._views) / finest.mpp
         copy = None
