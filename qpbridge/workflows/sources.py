@@ -176,7 +176,9 @@ def sources_of_project(
     from qpbridge.qupath.project import open_project
 
     project = open_project(project_path)
-    chosen = project.entries if entries is None else tuple(project.entry(key) for key in entries)
+    named = project.entries if entries is None else [project.entry(key) for key in entries]
+    # An entry may be named twice, by its id and by its name.
+    chosen = {entry.id: entry for entry in named}.values()
     rules = PathMap.parse(path_map)
     return [
         Source(

@@ -1,20 +1,24 @@
 """A model that tells classes apart by color, and pictures for it."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shapely import box
 from torch import Tensor, nn
 
-from qpbridge.core.geometry import FieldOfView, View
+from qpbridge.core.geometry import FieldOfView, PixelCalibration, View
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.models import bundle as bundles
 from qpbridge.models.bundle import Bundle
 from qpbridge.models.families.dmmn import DmmnConfig
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import Head, ModelClass, ModelSpec, Provenance
+from qpbridge.qupath.writing import NewEntry, create_project
 
 COLORS = {"Tumor": (200, 30, 30), "Stroma": (30, 200, 30), "Background": (255, 255, 255)}
 
@@ -68,3 +72,39 @@ def draw(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def make_project(tmp_path: Path, draw: Callable[..., Path]) -> Callable[..., Path]:
+    """Make a project of pictures, left half Tumor and right half Stroma, with the annotations given by image name."""
+
+    def make(annotations: Mapping[str, Sequence[PathObject]], mpp: float | None = 0.5, folder: str = "project") -> Path:
+        calibration = None if mpp is None else PixelCalibration.square(mpp)
+        entries = [
+            NewEntry(
+                slide_path=draw(f"slides/{name}", Tumor=(0, 0, 200, 300), Stroma=(200, 0, 400, 300)),
+                name=name,
+                width_px=400,
+                height_px=300,
+                downsamples=(1.0,),
+                calibration=calibration,
+                objects=objects,
+            )
+            for name, objects in annotations.items()
+        ]
+        create_project(tmp_path / folder, entries, [PathClass(name, color) for name, color in COLORS.items()])
+        return tmp_path / folder
+
+    return make
+
+
+@pytest.fixture
+def annotate() -> Callable[..., PathObject]:
+    """Return an annotation of a class over a rectangle (left, top, right, bottom), level-0 px."""
+
+    def make(class_name: str, left: float, top: float, right: float, bottom: float) -> PathObject:
+        path_class = PathClass(class_name, COLORS.get(class_name, (90, 90, 90)))
+        outline = box(left, top, right, bottom)
+        return PathObject(id=str(uuid.uuid4()), kind=ObjectKind.ANNOTATION, geometry=outline, path_class=path_class)
+
+    return make
