@@ -1,0 +1,310 @@
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from shapely import box
+
+from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
+from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region, View
+from qpbridge.models.recipe import Recipe
+from qpbridge.slides.array_source import ArraySource
+from qpbridge.slides.slide import Slide
+from qpbridge.training.balancing import Sample
+from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.reading import PatchPixels, PatchReader, SampleMaker, batches, collate, images_to_tensor
+
+VIEWS = (
+    View(name="x1", fov=FieldOfView(size_px=16, mpp=0.5)),
+    View(name="x2", fov=FieldOfView(size_px=16, mpp=1.0)),
+)
+PATCH_BYTES = 2 * 16 * 16 * 3
+NO_CHANGE = Recipe(rot90_p=0, flip_p=0, color_p=0, mild_elastic_alpha=0)
+
+
+class CountingSlide(Slide):
+    """Tells which regions were read."""
+
+    def __init__(self, pixels: RgbImage) -> None:
+        super().__init__(ArraySource([pixels]))
+        self.regions: list[Region] = []
+
+    def read(self, region: Region, width: int, height: int) -> RgbImage:
+        self.regions.append(region)
+        return super().read(region, width, height)
+
+
+@pytest.fixture
+def slide() -> LabelledSlide:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    shapes = ((box(0, 0, 64, 64), 0), (box(0, 0, 30, 30), 1))
+    calibration = PixelCalibration.square(0.5)
+    return LabelledSlide(key="1", slide=CountingSlide(pixels), calibration=calibration, shapes=shapes)
+
+
+def reads_of(slide: LabelledSlide) -> int:
+    assert isinstance(slide.slide, CountingSlide)
+    return len(slide.slide.regions)
+
+
+def patch_at(x_px: float, y_px: float) -> Patch:
+    return Patch(slide=0, center_px=(x_px, y_px))
+
+
+def test_each_view_is_read_around_the_same_center(slide: LabelledSlide) -> None:
+    images = PatchReader([slide], VIEWS).read(patch_at(30, 20))
+
+    assert isinstance(slide.slide, CountingSlide)
+    assert slide.slide.regions == [
+        Region(x_px=22, y_px=12, width_px=16, height_px=16),
+        Region(x_px=14, y_px=4, width_px=32, height_px=32),
+    ]
+    assert [image.shape for image in images] == [(16, 16, 3), (16, 16, 3)]
+    np.testing.assert_array_equal(images[0], slide.slide.read(slide.slide.regions[0], 16, 16))
+
+
+def test_a_patch_is_read_once_while_there_is_room(slide: LabelledSlide) -> None:
+    reader = PatchReader([slide], VIEWS, cache_bytes=3 * PATCH_BYTES)
+    patches = [patch_at(10 + i, 10) for i in range(3)]
+
+    first = [reader.read(patch) for patch in patches]
+    again = [reader.read(patch) for patch in patches]
+
+    assert reads_of(slide) == 2 * 3
+    assert all(one is two for one, two in zip(first, again, strict=True))
+
+
+def test_beyond_the_limit_the_patch_used_longest_ago_is_read_again(slide: LabelledSlide) -> None:
+    reader = PatchReader([slide], VIEWS, cache_bytes=2 * PATCH_BYTES)
+    a, b, c = (patch_at(10 + i, 10) for i in range(3))
+
+    for patch in (a, b, a, c):
+        reader.read(patch)
+    before = reads_of(slide)
+    reader.read(a)
+    reader.read(c)
+    kept = reads_of(slide)
+    reader.read(b)
+
+    assert (before, kept, reads_of(slide)) == (6, 6, 8)
+
+
+def test_memory_never_exceeds_the_limit_by_more_than_one_patch(slide: LabelledSlide) -> None:
+    for patches_kept in (0, 1, 3):
+        reader = PatchReader([slide], VIEWS, cache_bytes=patches_kept * PATCH_BYTES)
+        for i in range(10):
+            reader.read(patch_at(10 + i, 10))
+            held = sum(image.nbytes for images in reader._kept.values() for image in images)
+            assert held <= max(1, patches_kept) * PATCH_BYTES
+
+
+def test_many_threads_share_the_memory(slide: LabelledSlide) -> None:
+    reader = PatchReader([slide], VIEWS, cache_bytes=4 * PATCH_BYTES)
+    patches = [patch_at(10 + i % 7, 10) for i in range(70)]
+    expected = {patch: PatchReader([slide], VIEWS).read(patch)[0] for patch in patches}
+
+    with ThreadPoolExecutor(4) as pool:
+        images = list(pool.map(reader.read, patches))
+
+    for patch, image in zip(patches, images, strict=True):
+        np.testing.assert_array_equal(image[0], expected[patch])
+    held = sum(image.nbytes for one in reader._kept.values() for image in one)
+    assert held == 4 * PATCH_BYTES
+    assert reader._room == 0
+
+
+def maker_of(slide: LabelledSlide, recipe: Recipe, seed: int = 0) -> tuple[SampleMaker, Labels]:
+    return SampleMaker(PatchReader([slide], VIEWS), VIEWS, recipe, seed), Labels([slide], VIEWS[0].fov, 2)
+
+
+def test_a_plain_sample_is_what_lies_there(slide: LabelledSlide) -> None:
+    maker, labels = maker_of(slide, Recipe())
+    patch = patch_at(30, 20)
+
+    sample = maker.plain(patch, labels)
+
+    for image, view in zip(sample.views, PatchReader([slide], VIEWS).read(patch), strict=True):
+        np.testing.assert_array_equal(image, view)
+    np.testing.assert_array_equal(sample.labels, labels.of(patch))
+
+
+def test_without_augmentation_the_patch_itself_stays_and_its_copy_is_deformed(slide: LabelledSlide) -> None:
+    maker, labels = maker_of(slide, NO_CHANGE)
+    patch = patch_at(30, 20)
+    plain = maker.plain(patch, labels)
+
+    itself = maker.augmented(Sample(0, 0), patch, labels, (1, 0))
+    copies = [maker.augmented(Sample(0, 1), patch, labels, turn) for turn in ((1, 0), (1, 1), (2, 0))]
+    other = maker.augmented(Sample(0, 2), patch, labels, (1, 0))
+
+    assert is_same(itself, plain)
+    assert not is_same(copies[0], plain)
+    assert is_same(copies[0], copies[1])
+    assert is_same(copies[0], copies[2])
+    assert not is_same(copies[0], other)
+
+
+def test_every_turn_changes_a_sample_anew_and_labels_go_along(slide: LabelledSlide) -> None:
+    maker, labels = maker_of(slide, Recipe(rot90_p=1, flip_p=0.5, color_p=0, mild_elastic_alpha=0))
+    patch = patch_at(30, 20)
+    plain = maker.plain(patch, labels)
+
+    for epoch in range(1, 12):
+        sample = maker.augmented(Sample(0, 0), patch, labels, (epoch, 0))
+        ways = [
+            (np.rot90(np.flip(plain.views[0], 1) if flip else plain.views[0], turns), flip, turns)
+            for flip, turns in itertools.product((False, True), range(4))
+        ]
+        ((flip, turns),) = [(f, t) for image, f, t in ways if np.array_equal(image, sample.views[0])]
+        for moved, still in ((sample.views[1], plain.views[1]), (sample.labels, plain.labels)):
+            np.testing.assert_array_equal(moved, np.rot90(np.flip(still, 1) if flip else still, turns))
+    seen = {maker.augmented(Sample(0, 0), patch, labels, (1, turn)).views[0].tobytes() for turn in range(30)}
+    assert len(seen) == 8
+
+
+def test_one_change_of_color_serves_all_views(slide: LabelledSlide) -> None:
+    recipe = Recipe(rot90_p=0, flip_p=0, color_p=1, hue_shift=0, saturation_shift=0, mild_elastic_alpha=0)
+    maker, labels = maker_of(slide, recipe)
+    patch = patch_at(30, 20)
+    plain = maker.plain(patch, labels)
+
+    sample = maker.augmented(Sample(0, 0), patch, labels, (1, 0))
+
+    tables = []
+    for before, after in zip(plain.views, sample.views, strict=True):
+        tables.append(dict(zip(before.ravel().tolist(), after.ravel().tolist(), strict=True)))
+        np.testing.assert_array_equal(np.vectorize(tables[-1].get)(before), after)
+    shared = tables[0].keys() & tables[1].keys()
+    assert len(shared) > 20
+    assert all(tables[0][value] == tables[1][value] for value in shared)
+    np.testing.assert_array_equal(sample.labels, plain.labels)
+
+
+def is_same(one: PatchPixels, two: PatchPixels) -> bool:
+    pairs = zip((*one.views, one.labels), (*two.views, two.labels), strict=True)
+    return all(np.array_equal(first, second) for first, second in pairs)
+
+
+def test_samples_follow_from_the_seed_alone(slide: LabelledSlide) -> None:
+    recipe = Recipe(color_p=1, stain_jitter=0.2, rotation_p=1, scale_jitter=0.1)
+    patches = [patch_at(20 + i, 20) for i in range(6)]
+
+    def run(seed: int, threads: int) -> list[torch.Tensor]:
+        maker, labels = maker_of(slide, recipe, seed)
+        jobs = [
+            lambda i=i, copy=copy: maker.augmented(Sample(i, copy), patches[i], labels, (3, i))
+            for i in range(6)
+            for copy in range(2)
+        ]
+        made = list(batches(jobs, VIEWS, batch_size=4, threads=threads))
+        return [tensor for batch in made for tensor in (*batch.views.values(), batch.labels)]
+
+    one, many, other = run(0, threads=1), run(0, threads=4), run(1, threads=4)
+
+    assert all(torch.equal(first, second) for first, second in zip(one, many, strict=True))
+    assert not any(torch.equal(first, second) for first, second in zip(one, other, strict=True))
+
+
+def numbered(number: int, delay_s: float = 0.0) -> Callable[[], PatchPixels]:
+    def job() -> PatchPixels:
+        time.sleep(delay_s)
+        images = tuple(np.full((16, 16, 3), number, np.uint8) for _ in VIEWS)
+        return PatchPixels(views=images, labels=np.full((16, 16), number, np.uint8))
+
+    return job
+
+
+@pytest.mark.parametrize(("jobs", "batch_size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 8, [2]), (0, 4, [])])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_keep_the_order_and_the_last_may_be_smaller(
+    jobs: int, batch_size: int, sizes: list[int], threads: int
+) -> None:
+    # The first of every three takes longest.
+    slow = [numbered(i, delay_s=0.01 * (i % 3 == 0)) for i in range(jobs)]
+
+    made = list(batches(slow, VIEWS, batch_size, threads))
+
+    assert [len(batch.labels) for batch in made] == sizes
+    assert [int(label) for batch in made for label in batch.labels[:, 0, 0]] == list(range(jobs))
+
+
+def test_no_more_is_made_ahead_than_a_batch_and_one_sample_a_thread() -> None:
+    begun: list[int] = []
+    jobs = [lambda i=i: (begun.append(i), numbered(i)())[1] for i in range(50)]
+
+    made = batches(jobs, VIEWS, batch_size=4, threads=2)
+    next(made)
+    time.sleep(0.1)
+    ahead = len(begun)
+    made.close()
+
+    assert 4 < ahead <= 4 + (4 + 2)
+
+
+def threads_alive() -> int:
+    return sum(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+
+
+def test_a_failing_sample_ends_the_batches_and_their_threads() -> None:
+    def broken() -> PatchPixels:
+        raise OSError("torn slide")
+
+    before = threads_alive()
+    made = batches([numbered(0), numbered(1), broken, *[numbered(i) for i in range(3, 40)]], VIEWS, 2, threads=2)
+
+    assert len(next(made).labels) == 2
+    with pytest.raises(OSError, match="torn slide"):
+        next(made)
+    assert threads_alive() == before
+    assert list(made) == []
+
+
+def test_closing_waits_for_the_samples_in_the_making_and_drops_the_rest() -> None:
+    running, done = threading.Event(), []
+
+    def slow() -> PatchPixels:
+        running.set()
+        time.sleep(0.1)
+        done.append(1)
+        return numbered(0)()
+
+    before = threads_alive()
+    made = batches([numbered(0), *[slow] * 20], VIEWS, batch_size=1, threads=1)
+    next(made)
+    running.wait(5)
+
+    made.close()
+
+    after = len(done)
+    time.sleep(0.15)
+    assert after == len(done) <= 2
+    assert threads_alive() == before
+
+
+def test_tensors_have_the_layout_that_networks_take() -> None:
+    rng = np.random.default_rng(0)
+    images: list[RgbImage] = [rng.integers(0, 256, (16, 12, 3), np.uint8) for _ in range(2)]
+
+    tensor = images_to_tensor(images)
+
+    assert tensor.dtype is torch.float32
+    assert tensor.shape == (2, 3, 16, 12)
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(tensor[1, 2].numpy(), images[1][..., 2] / 255, rtol=1e-6)
+
+
+def test_a_batch_holds_each_view_by_name_and_labels_as_numbers() -> None:
+    labels: LabelMap = np.full((16, 16), IGNORE_INDEX, np.uint8)
+    labels[0, 0] = 3
+    pixels = PatchPixels(views=tuple(np.full((16, 16, 3), 51 * (i + 1), np.uint8) for i in range(2)), labels=labels)
+
+    batch = collate([pixels], VIEWS).to(torch.device("cpu"))
+
+    assert list(batch.views) == ["x1", "x2"]
+    torch.testing.assert_close(batch.views["x2"], torch.full((1, 3, 16, 16), 0.4))
+    assert batch.labels.dtype is torch.int64
+    assert sorted(batch.labels.unique().tolist()) == [3, IGNORE_INDEX]
