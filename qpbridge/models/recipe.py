@@ -162,6 +162,10 @@ class Recipe(Settings):
     rotation_p: Share = 0.0
     """Probability of a turn by any angle; 0 = off (not in Ho et al. 2021)."""
 
+    context_swap_p: Share = 0.0
+    """Probability that the coarser views show another patch, so that little data does not teach to trust context
+    alone; 0 = off (not in Ho et al. 2021)."""
+
     validation_share: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.2
     """Share held back where no entries are named for validation (Ho et al. 2021, sec. 3: 6 of 32 slides)."""
 

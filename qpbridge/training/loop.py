@@ -140,7 +140,7 @@ class Trainer:
         for epoch in range(1, self._recipe.epochs + 1):
             start_s = time.monotonic()
             jobs = [
-                partial(maker.augmented, samples[i], training.patches[samples[i].patch], training.labels, (epoch, turn))
+                partial(maker.augmented, samples[i], training.patches, training.labels, (epoch, turn))
                 for turn, i in enumerate(_drawn(len(samples), drawn, np.random.default_rng([self._seed, 0, epoch])))
             ]
             loss = self._learn(jobs, weights, steps, progress)

@@ -134,7 +134,7 @@ class SampleMaker:
         """Return a patch as it is."""
         return PatchPixels(views=self._reader.read(patch), labels=labels.of(patch))
 
-    def augmented(self, sample: Sample, patch: Patch, labels: Labels, turn: tuple[int, int]) -> PatchPixels:
+    def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
         """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
         rng = np.random.default_rng([self._seed, 1, *turn])
         finest = self._views[0].fov
@@ -144,14 +144,20 @@ class SampleMaker:
             copy = elastic(self._recipe, extent_px, np.random.default_rng([self._seed, 2, sample.patch, sample.copy]))
         warp = random_warp(self._recipe, extent_px, rng, copy)
         recolor = random_color(self._recipe, rng)
-        pixels = self.plain(patch, labels)
+        patch = patches[sample.patch]
         return PatchPixels(
             views=tuple(
                 recolor(warp.image(image, view.fov.mpp / finest.mpp))
-                for image, view in zip(pixels.views, self._views, strict=True)
+                for image, view in zip(self._images(patch, patches, rng), self._views, strict=True)
             ),
-            labels=warp.labels(pixels.labels),
+            labels=warp.labels(labels.of(patch)),
         )
+
+    def _images(self, patch: Patch, patches: Sequence[Patch], rng: np.random.Generator) -> tuple[RgbImage, ...]:
+        images = self._reader.read(patch)
+        if rng.random() >= self._recipe.context_swap_p:
+            return images
+        return images[0], *self._reader.read(patches[int(rng.integers(len(patches)))])[1:]
 
 
 def batches(

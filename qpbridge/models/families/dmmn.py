@@ -347,19 +347,25 @@ SMALL: Final[Mapping[str, object]] = {
     "patch_px": 128,
     # steps
     "optimizer": "adamw",
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "schedule": "cosine",
     "weight_decay": 1e-4,
     "batch_size": 8,
-    "epochs": 30,
+    "epochs": 12,
+    "samples_per_epoch": 400,
+    "ema_decay": 0.99,
     # data
     "stride_px": 64,
-    "repeats_max": 4,
-    # augmentation
-    "stain_jitter": 0.2,
+    "repeats_max": 8,
+    "validation_share": 0.1,
+    "selection_tolerance": 0.05,
+    # augmentation: stains vary more, hue less, since hue tells pink from purple; context is trusted less
+    "hue_shift": 8.0,
+    "brightness": 0.15,
+    "stain_jitter": 0.4,
     "scale_jitter": 0.1,
     "rotation_p": 0.5,
-    "ema_decay": 0.99,
+    "context_swap_p": 0.3,
 }
 """Trains in minutes on two CPU cores. Departs from Ho et al. 2021 in every value named here."""
 
