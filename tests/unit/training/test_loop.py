@@ -42,9 +42,9 @@ class RecordingMaker(SampleMaker):
         super().__init__(PatchReader(slides, SPEC.views), SPEC.views, recipe, seed)
         self.asked: list[tuple[tuple[int, int], Sample]] = []
 
-    def augmented(self, sample: Sample, patch: Patch, labels: Labels, turn: tuple[int, int]) -> PatchPixels:
+    def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
         self.asked.append((turn, sample))
-        return super().augmented(sample, patch, labels, turn)
+        return super().augmented(sample, patches, labels, turn)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,9 +138,9 @@ def test_without_augmentation_the_patch_itself_stays_and_its_copy_is_deformed(sl
     patch = patch_at(30, 20)
     plain = maker.plain(patch, labels)
 
-    itself = maker.augmented(Sample(0, 0), patch, labels, (1, 0))
-    copies = [maker.augmented(Sample(0, 1), patch, labels, turn) for turn in ((1, 0), (1, 1), (2, 0))]
-    other = maker.augmented(Sample(0, 2), patch, labels, (1, 0))
+    itself = maker.augmented(Sample(0, 0), [patch], labels, (1, 0))
+    copies = [maker.augmented(Sample(0, 1), [patch], labels, turn) for turn in ((1, 0), (1, 1), (2, 0))]
+    other = maker.augmented(Sample(0, 2), [patch], labels, (1, 0))
 
     assert is_same(itself, plain)
     assert not is_same(copies[0], plain)
@@ -154,7 +155,7 @@ def test_every_turn_changes_a_sample_anew_and_labels_go_along(slide: LabelledSli
     plain = maker.plain(patch, labels)
 
     for epoch in range(1, 12):
-        sample = maker.augmented(Sample(0, 0), patch, labels, (epoch, 0))
+        sample = maker.augmented(Sample(0, 0), [patch], labels, (epoch, 0))
         ways = [
             (np.rot90(np.flip(plain.views[0], 1) if flip else plain.views[0], turns), flip, turns)
             for flip, turns in itertools.product((False, True), range(4))
@@ -162,7 +163,7 @@ def test_every_turn_changes_a_sample_anew_and_labels_go_along(slide: LabelledSli
         ((flip, turns),) = [(f, t) for image, f, t in ways if np.array_equal(image, sample.views[0])]
         for moved, still in ((sample.views[1], plain.views[1]), (sample.labels, plain.labels)):
             np.testing.assert_array_equal(moved, np.rot90(np.flip(still, 1) if flip else still, turns))
-    seen = {maker.augmented(Sample(0, 0), patch, labels, (1, turn)).views[0].tobytes() for turn in range(30)}
+    seen = {maker.augmented(Sample(0, 0), [patch], labels, (1, turn)).views[0].tobytes() for turn in range(30)}
     assert len(seen) == 8
 
 
@@ -172,7 +173,7 @@ def test_one_change_of_color_serves_all_views(slide: LabelledSlide) -> None:
     patch = patch_at(30, 20)
     plain = maker.plain(patch, labels)
 
-    sample = maker.augmented(Sample(0, 0), patch, labels, (1, 0))
+    sample = maker.augmented(Sample(0, 0), [patch], labels, (1, 0))
 
     tables = []
     for before, after in zip(plain.views, sample.views, strict=True):
@@ -182,6 +183,22 @@ def test_one_change_of_color_serves_all_views(slide: LabelledSlide) -> None:
     assert len(shared) > 20
     assert all(tables[0][value] == tables[1][value] for value in shared)
     np.testing.assert_array_equal(sample.labels, plain.labels)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_coarser_views_may_come_from_another_patch(slide: LabelledSlide, share: float) -> None:
+    maker, labels = maker_of(slide, replace(NO_CHANGE, context_swap_p=share))
+    patches = [patch_at(20 + i, 20 + i) for i in range(8)]
+    plain = [maker.plain(patch, labels) for patch in patches]
+
+    samples = [maker.augmented(Sample(3, 0), patches, labels, (1, turn)) for turn in range(200)]
+
+    coarse = [[np.array_equal(sample.views[1], other.views[1]) for other in plain].index(True) for sample in samples]
+    assert all(np.array_equal(sample.views[0], plain[3].views[0]) for sample in samples)
+    assert all(np.array_equal(sample.labels, plain[3].labels) for sample in samples)
+    # One in eight times, the other patch is the same one.
+    assert np.mean(np.array(coarse) != 3) == pytest.approx(share * 7 / 8, abs=0.1)
+    assert len(set(coarse)) == (8 if share else 1)
 
 
 def is_same(one: PatchPixels, two: PatchPixels) -> bool:
@@ -196,7 +213,7 @@ def test_samples_follow_from_the_seed_alone(slide: LabelledSlide) -> None:
     def run(seed: int, threads: int) -> list[torch.Tensor]:
         maker, labels = maker_of(slide, recipe, seed)
         jobs = [
-            lambda i=i, copy=copy: maker.augmented(Sample(i, copy), patches[i], labels, (3, i))
+            lambda i=i, copy=copy: maker.augmented(Sample(i, copy), patches, labels, (3, i))
             for i in range(6)
             for copy in range(2)
         ]
