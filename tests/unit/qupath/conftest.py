@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 
@@ -94,6 +95,59 @@ class JavaWriter:
         return handle
 
 
+class Hierarchy:
+    """A data.qpdata under construction, with the root begun."""
+
+    _PATH_OBJECT = "qupath.lib.objects.PathObject"
+    _ANNOTATION = ("qupath.lib.objects.PathAnnotationObject", "qupath.lib.objects.PathROIObject", _PATH_OBJECT)
+    _RECTANGLE = "qupath.lib.roi.RectangleROI$SerializationProxy"
+    _RECTANGLE_FIELDS = (*(("I", one) for one in "ct"), *(("D", one) for one in ("x", "x2", "y", "y2")), ("I", "z"))
+
+    def __init__(self, children: int) -> None:
+        self.writer = writer = JavaWriter()
+        line = b"Data file version 3"
+        writer.block(struct.pack(">H", len(line)) + line)
+        writer.string("{}")
+        hierarchy = "qupath.lib.objects.hierarchy.PathObjectHierarchy"
+        writer.object((hierarchy,), 2, (("L", "rootObject"), ("L", "tmaGrid")))
+        writer.external("qupath.lib.objects.PathRootObject", self._PATH_OBJECT)
+        for _ in range(3):
+            writer.null()
+        writer.block(struct.pack(">i", children))
+
+    def rectangle(self) -> None:
+        self.writer.object((self._RECTANGLE,), 2, self._RECTANGLE_FIELDS)
+        self.writer.data += struct.pack(">iiddddi", -1, 0, 1, 3, 2, 5, 0)
+
+    def begin_annotation(self) -> int:
+        return self.writer.external(*self._ANNOTATION)
+
+    def annotation(self) -> int:
+        """Begin an annotation without name, color, metadata, measurements and children."""
+        handle = self.begin_annotation()
+        for _ in range(3):
+            self.writer.null()
+        self.writer.block(struct.pack(">i", 0))
+        return handle
+
+    def no_class_and_shape(self) -> None:
+        self.writer.null()
+        self.writer.null()
+        self.writer.block(struct.pack(">d", math.nan))
+        self.writer.end()
+
+    def finish(self) -> bytes:
+        self.writer.end()
+        self.writer.null()
+        self.writer.string("EOF")
+        return bytes(self.writer.data)
+
+
 @pytest.fixture
 def java_writer() -> Callable[[], JavaWriter]:
     return JavaWriter
+
+
+@pytest.fixture
+def hierarchy() -> type[Hierarchy]:
+    return Hierarchy

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import math
 import struct
 import tracemalloc
 import uuid
@@ -191,63 +190,16 @@ def test_a_project_of_qupath_0_2_has_objects_with_ids_that_stay(fixtures_dir):
         assert all(item.geometry.area > 0 for item in objects)
 
 
-PATH_OBJECT = "qupath.lib.objects.PathObject"
-ROI_OBJECT = "qupath.lib.objects.PathROIObject"
-ANNOTATION = ("qupath.lib.objects.PathAnnotationObject", ROI_OBJECT, PATH_OBJECT)
-RECTANGLE_FIELDS = (*(("I", name) for name in "ct"), *(("D", name) for name in ("x", "x2", "y", "y2")), ("I", "z"))
-NO_PROBABILITY = struct.pack(">d", math.nan)
-
-
-class Hierarchy:
-    """A data.qpdata under construction, with the root begun."""
-
-    def __init__(self, writer: Any, children: int) -> None:
-        self.writer = writer
-        line = b"Data file version 3"
-        writer.block(struct.pack(">H", len(line)) + line)
-        writer.string("{}")
-        hierarchy = "qupath.lib.objects.hierarchy.PathObjectHierarchy"
-        writer.object((hierarchy,), 2, (("L", "rootObject"), ("L", "tmaGrid")))
-        self.root = writer.external("qupath.lib.objects.PathRootObject", PATH_OBJECT)
-        for _ in range(3):
-            writer.null()
-        writer.block(struct.pack(">i", children))
-
-    def rectangle(self) -> None:
-        self.writer.object(("qupath.lib.roi.RectangleROI$SerializationProxy",), 2, RECTANGLE_FIELDS)
-        self.writer.data += struct.pack(">iiddddi", -1, 0, 1, 3, 2, 5, 0)
-
-    def annotation(self) -> int:
-        """Begin an annotation without name, color, metadata, measurements and children."""
-        handle = self.writer.external(*ANNOTATION)
-        for _ in range(3):
-            self.writer.null()
-        self.writer.block(struct.pack(">i", 0))
-        return handle
-
-    def no_class_and_shape(self) -> None:
-        self.writer.null()
-        self.writer.null()
-        self.writer.block(NO_PROBABILITY)
-        self.writer.end()
-
-    def finish(self) -> bytes:
-        self.writer.end()
-        self.writer.null()
-        self.writer.string("EOF")
-        return bytes(self.writer.data)
-
-
-def test_an_object_of_an_old_file_needs_neither_metadata_nor_lock(java_writer):
-    made = Hierarchy(java_writer(), children=1)
-    made.writer.external(*ANNOTATION)
+def test_an_object_of_an_old_file_needs_neither_metadata_nor_lock(hierarchy):
+    made = hierarchy(children=1)
+    made.begin_annotation()
     made.writer.string("old")
     made.writer.null()
     made.writer.null()
     made.writer.block(struct.pack(">i", 0))
     made.writer.null()
     made.rectangle()
-    made.writer.block(NO_PROBABILITY)
+    made.writer.block(struct.pack(">d", float("nan")))
     made.writer.end()
 
     (item,) = read_qpdata(made.finish()).objects
@@ -259,9 +211,9 @@ def test_an_object_of_an_old_file_needs_neither_metadata_nor_lock(java_writer):
     assert item.geometry.equals(shapely.box(1, 2, 3, 5))
 
 
-def test_version_4_keeps_the_id_in_a_field_of_its_own(java_writer):
-    made = Hierarchy(java_writer(), children=1)
-    made.writer.external(*ANNOTATION)
+def test_version_4_keeps_the_id_in_a_field_of_its_own(hierarchy):
+    made = hierarchy(children=1)
+    made.begin_annotation()
     made.writer.null()
     made.writer.integer(-16711936)
     made.writer.object(("java.util.UUID",), 2, (("J", "leastSigBits"), ("J", "mostSigBits")))
@@ -282,8 +234,8 @@ def test_version_4_keeps_the_id_in_a_field_of_its_own(java_writer):
     assert item.measurements == {"area": 2.5}
 
 
-def test_lock_probability_and_a_class_without_a_color_are_read(java_writer):
-    made = Hierarchy(java_writer(), children=1)
+def test_lock_probability_and_a_class_without_a_color_are_read(hierarchy):
+    made = hierarchy(children=1)
     made.annotation()
     made.writer.object(("java.lang.Boolean",), 2, (("Z", "value"),))
     made.writer.data += b"\x01"
@@ -303,8 +255,8 @@ def test_lock_probability_and_a_class_without_a_color_are_read(java_writer):
     assert item.class_probability == 0.75
 
 
-def test_an_object_without_a_shape_has_an_empty_one(java_writer):
-    made = Hierarchy(java_writer(), children=1)
+def test_an_object_without_a_shape_has_an_empty_one(hierarchy):
+    made = hierarchy(children=1)
     made.annotation()
     made.no_class_and_shape()
 
@@ -313,9 +265,9 @@ def test_an_object_without_a_shape_has_an_empty_one(java_writer):
     assert item.geometry.is_empty
 
 
-def test_an_unknown_kind_of_object_is_named(java_writer):
-    made = Hierarchy(java_writer(), children=1)
-    made.writer.external("qupath.lib.objects.PathCloud", PATH_OBJECT)
+def test_an_unknown_kind_of_object_is_named(hierarchy):
+    made = hierarchy(children=1)
+    made.writer.external("qupath.lib.objects.PathCloud", "qupath.lib.objects.PathObject")
     for _ in range(3):
         made.writer.null()
     made.writer.block(struct.pack(">i", 0))
@@ -325,9 +277,9 @@ def test_an_unknown_kind_of_object_is_named(java_writer):
         read_qpdata(made.finish())
 
 
-def test_a_hierarchy_that_holds_itself_is_refused(java_writer):
-    made = Hierarchy(java_writer(), children=2)
-    child = made.writer.external(*ANNOTATION)
+def test_a_hierarchy_that_holds_itself_is_refused(hierarchy):
+    made = hierarchy(children=2)
+    child = made.begin_annotation()
     for _ in range(3):
         made.writer.null()
     made.writer.block(struct.pack(">i", 1))
@@ -340,13 +292,13 @@ def test_a_hierarchy_that_holds_itself_is_refused(java_writer):
 
 
 @pytest.mark.parametrize("shared", ["measurements", "metadata"])
-def test_a_small_file_does_not_grow_by_sharing(java_writer, shared):
+def test_a_small_file_does_not_grow_by_sharing(hierarchy, shared):
     """Names and numbers of 5000 measurements, shared by 2000 objects, would be ten million values."""
-    made = Hierarchy(java_writer(), children=2000)
+    made = hierarchy(children=2000)
     writer = made.writer
     names = values = 0
     for number in range(2000):
-        writer.external(*ANNOTATION)
+        made.begin_annotation()
         writer.null()
         writer.null()
         if shared == "metadata":
