@@ -55,7 +55,9 @@ def mend(geometry: BaseGeometry) -> BaseGeometry | None:
     dimensions = shapely.get_dimensions(parts)
     kept = np.asarray(parts, dtype=object)[dimensions == dimensions.max()]
     valid = shapely.make_valid(kept, method="structure", keep_collapsed=False)
-    sound = shapely.set_precision(shapely.union_all(valid), GRID_PX)
+    # Coordinates below the smallest normal number make GEOS divide by zero on its way to a sound result.
+    with np.errstate(all="ignore"):
+        sound = shapely.set_precision(shapely.union_all(valid), GRID_PX)
     return None if sound.is_empty or not sound.is_valid else cast(BaseGeometry, sound)
 
 

@@ -17,10 +17,10 @@ from qpbridge.core.arrays import LabelMap, RgbImage
 from qpbridge.core.geometry import View
 from qpbridge.core.tiles import view_region
 from qpbridge.models.recipe import Recipe
+from qpbridge.training.augmentation.coloring import random_color
+from qpbridge.training.augmentation.warping import elastic, random_warp
 from qpbridge.training.balancing import Sample
-from qpbridge.training.coloring import random_color
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
-from qpbridge.training.warping import elastic, random_warp
 
 CACHE_BYTES = 2 << 30
 """Pixels kept in memory; patches beyond that are read again from the slide."""

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "qpbridge"
-LINES_MAX = 400
+LINES_MAX = {"qpbridge": 400, "tests": 450, "benchmarks": 400, "examples": 400}
 MODULES_MAX = 10
 HEAVY = {"torch", "numpy", "shapely", "openslide", "tifffile", "cv2", "numba", "rasterio", "skimage", "matplotlib"}
 HELP = "import qpbridge.__main__ as entry\nsys.argv[1:] = {}\ntry: entry.main()\nexcept SystemExit: pass"
@@ -60,11 +60,12 @@ def test_torch_begins_at_the_models(room: str) -> None:
     assert "torch" not in imported
 
 
-def test_no_file_has_more_than_400_lines() -> None:
+def test_no_file_is_too_long_to_read() -> None:
     long = {
         str(path.relative_to(ROOT)): count
-        for path in sources("qpbridge", "tests", "benchmarks", "examples")
-        if (count := len(path.read_text().splitlines())) > LINES_MAX
+        for folder, most in LINES_MAX.items()
+        for path in sources(folder)
+        if (count := len(path.read_text().splitlines())) > most
     }
 
     assert long == {}

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from qpbridge.core.arrays import RgbImage
 from qpbridge.models.recipe import Recipe
-from qpbridge.training.coloring import ColorChange, StainChange, random_color
+from qpbridge.training.augmentation.coloring import ColorChange, StainChange, random_color
 
 STEPS = np.arange(0, 256, 5, dtype=np.uint8)
 ALL_COLORS: RgbImage = np.stack(np.meshgrid(STEPS, STEPS, STEPS), axis=-1).reshape(52, -1, 3)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.models.recipe import Recipe
-from qpbridge.training.warping import IDENTITY, Displacement, Warp, elastic, random_warp
+from qpbridge.training.augmentation.warping import IDENTITY, Displacement, Warp, elastic, random_warp
 
 SIZE = 64
 EXTENT_PX = 4.0 * SIZE

@@ -1,0 +1,1 @@
+"""Chance that makes one annotation many: places bent and turned, colors changed."""
