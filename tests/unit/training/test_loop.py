@@ -249,11 +249,7 @@ def test_the_best_epoch_has_the_highest_mean_iou_or_is_a_later_one_within_the_to
 
 
 def test_without_labels_to_judge_by_the_last_epoch_is_kept(slide: LabelledSlide) -> None:
-    blank = PatchSet(
-        patches=middle_of(slide).patches,
-        counts=np.zeros((1, 2), np.int64),
-        labels=Labels([replace(slide, shapes=())], FOV, 2),
-    )
+    blank = replace(middle_of(slide), labels=Labels([replace(slide, shapes=())], FOV, 2))
     script = Script(predictions=[0] * 4, losses=[0, 0.5, 0.1, 0.3])
 
     fitted = follow(slide, script, replace(STEADY, epochs=3), validation=blank)
@@ -310,9 +306,6 @@ def test_a_cosine_schedule_warms_up_and_falls_to_nothing(slide: LabelledSlide) -
     falling = [0.25 * (1 + math.cos(math.pi * step / 57)) for step in range(57)]
     assert rates[3:] == pytest.approx(falling)
     assert 0 < rates[-1] < 1e-3
-
-
-def test_a_single_step_has_the_full_rate(slide: LabelledSlide) -> None:
     assert rates_of(slide, replace(STEADY, learning_rate=0.5, schedule="cosine", epochs=1)) == [0.5]
 
 
