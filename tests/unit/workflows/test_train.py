@@ -215,10 +215,9 @@ def test_nothing_but_a_bundle_is_ever_replaced(
     project = make_project({"a.png": both()})
     (tmp_path / "file").write_text("notes")
     out = tmp_path / kind
-    progress = CancelledAfter("find patches", 1)
 
     with pytest.raises(InvalidValueError, match=f"{kind} exists and is no model bundle.*give another folder"):
-        train(request_of(project, out=out), progress)
+        train(request_of(project, out=out), CancelledAfter("find patches", 1))
 
     assert (project / "project.qpproj").is_file()
     assert (tmp_path / "file").read_text() == "notes"
