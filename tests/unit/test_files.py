@@ -1,14 +1,17 @@
 import errno
 import hashlib
+import io
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qpbridge import files
 from qpbridge.errors import DiskFullError
-from qpbridge.files import atomic_file, atomic_folder, sha256, write_bytes
+from qpbridge.files import atomic_file, atomic_folder, list_temporaries, remove_listed, sha256, write_bytes
 
 
 class StoppedError(Exception):
@@ -96,8 +99,7 @@ def test_a_disk_that_fills_while_writing_is_told(tmp_path: Path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device of Linux that is always full")
 def test_a_device_that_is_really_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    temporary = tmp_path / ".a"
-    monkeypatch.setattr(files.tempfile, "mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(temporary)))
+    monkeypatch.setattr(Path, "open", lambda *_: io.FileIO("/dev/full", "w"))
 
     with pytest.raises(DiskFullError):
         write_bytes(tmp_path / "a", b"new")
@@ -203,3 +205,76 @@ def test_digests_are_those_of_the_content(tmp_path: Path):
     write_bytes(tmp_path / "a", b"content" * 1000)
 
     assert sha256(tmp_path / "a") == hashlib.sha256(b"content" * 1000).hexdigest()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from qpbridge.files import atomic_file, atomic_folder, list_temporaries
+
+folder = Path(sys.argv[1])
+rename, calls = Path.rename, []
+
+def rename_or_die(path, target):
+    calls.append(path)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+
+Path.rename = rename_or_die
+with list_temporaries(folder / "listing"), atomic_file(folder / "other" / "a\\nb") as file:
+    file.write(b"half")
+    with atomic_folder(folder / "M") as draft:
+        (draft / "new").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("fatal_rename", "kept"), [(1, "old"), (2, "old"), (3, "new")])
+def test_what_a_killed_process_leaves_is_removed_and_what_it_replaced_comes_back(
+    tmp_path: Path, fatal_rename: int, kept: str
+):
+    with atomic_folder(tmp_path / "M") as folder:
+        (folder / "old").touch()
+
+    code = subprocess.run([sys.executable, "-c", KILLED, tmp_path, str(fatal_rename)], check=False).returncode
+    assert code == -signal.SIGKILL
+    assert len(names(tmp_path / "other")) == 1
+    left = remove_listed(tmp_path / "listing")
+
+    assert left == {1: 3, 2: 3, 3: 1}[fatal_rename]
+    assert names(tmp_path / "other") == []
+    assert names(tmp_path) == ["M", "other"]
+    assert names(tmp_path / "M") == [kept]
+
+
+def test_temporaries_are_listed_before_they_are_made_and_no_longer_than_they_last(tmp_path: Path):
+    listing = tmp_path / "state" / "listing"
+
+    with list_temporaries(listing):
+        with atomic_file(tmp_path / "a"), atomic_folder(tmp_path / "M"):
+            listed = listing.read_text()
+        empty = listing.read_text()
+
+    assert listed.count(str(tmp_path / ".a.")) == 1
+    assert listed.count(str(tmp_path / ".M.")) == 1
+    assert empty == ""
+    assert not listing.exists()
+
+
+def test_listings_may_be_missing_cut_or_about_files_that_are_gone(tmp_path: Path):
+    write_bytes(tmp_path / "kept", b"")
+    (tmp_path / "listing").write_text(f'\n["{tmp_path}/gone", null]\n["{tmp_path}/kep')
+
+    assert remove_listed(tmp_path / "listing") == 0
+    assert remove_listed(tmp_path / "listing") == 0
+    assert names(tmp_path) == ["kept"]
+
+
+def test_failures_leave_the_listing_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with list_temporaries(tmp_path / "listing"):
+        monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
+        with pytest.raises(DiskFullError):
+            write_bytes(tmp_path / "a", b"new")
+
+        assert (tmp_path / "listing").read_text() == ""
