@@ -12,23 +12,30 @@
     │   ├── ProjectNotFoundError
     │   ├── SlideNotFoundError
     │   ├── BundleNotFoundError
-    │   └── PredictionNotFoundError  no results of an entry in the folder given
+    │   ├── PredictionNotFoundError  no results of an entry in the folder given
+    │   └── JobNotFoundError
     ├── PreconditionError            right in form, but something must be done first
     │   ├── PixelSizeMissingError
     │   ├── SlideMismatchError       the slide found is not the one the project describes
     │   ├── NoAnnotationError        a requested class has no annotation
     │   ├── ProjectExistsError       a project lies already where one was to be made
     │   ├── NothingToTrainError      no patch holds enough labelled pixels
-    │   └── PackageMissingError      an optional package must be installed first
+    │   ├── PackageMissingError      an optional package must be installed first
+    │   ├── ServerRunningError       another server has the state folder
+    │   ├── ServerStoppingError      the server takes no work and tells no news any more
+    │   ├── JobElsewhereError        the job runs in a process of its own
+    │   └── JournalVersionError      the journal was written by a newer version
     ├── ExhaustedError
     │   ├── DiskFullError
-    │   └── DeviceMemoryError        not even one tile fits the device
+    │   ├── DeviceMemoryError        not even one tile fits the device
+    │   └── QueueFullError           too many jobs wait already
     ├── UnreadableError              exists, but is damaged
     │   ├── DamagedProjectError
     │   ├── DamagedDataError         a data.qpdata
     │   ├── DamagedSlideError
     │   ├── DamagedGeoJsonError
-    │   └── DamagedBundleError
+    │   ├── DamagedBundleError
+    │   └── DamagedJournalError      the journal of jobs
     └── CancelledError               somebody asked to stop
 """
 
@@ -92,6 +99,10 @@ class PredictionNotFoundError(NotFoundError):
     """No results of an entry in the folder given."""
 
 
+class JobNotFoundError(NotFoundError):
+    """No job of the given id."""
+
+
 class PreconditionError(QpbridgeError):
     """Right in form, but something must be done first."""
 
@@ -120,6 +131,22 @@ class PackageMissingError(PreconditionError):
     """An optional package that must be installed first."""
 
 
+class ServerRunningError(PreconditionError):
+    """Another server works on the same state folder."""
+
+
+class ServerStoppingError(PreconditionError):
+    """The server stops: it takes no work and tells no news any more."""
+
+
+class JobElsewhereError(PreconditionError):
+    """The job runs in a process that is not the server's."""
+
+
+class JournalVersionError(PreconditionError):
+    """A journal that a newer version of qpbridge wrote."""
+
+
 class ExhaustedError(QpbridgeError):
     """A resource has run out."""
 
@@ -130,6 +157,10 @@ class DiskFullError(ExhaustedError):
 
 class DeviceMemoryError(ExhaustedError):
     """Not even one tile fits the memory of the device."""
+
+
+class QueueFullError(ExhaustedError):
+    """As many jobs wait as may."""
 
 
 class UnreadableError(QpbridgeError):
@@ -154,6 +185,10 @@ class DamagedGeoJsonError(UnreadableError):
 
 class DamagedBundleError(UnreadableError):
     """A bundle whose parts do not fit together."""
+
+
+class DamagedJournalError(UnreadableError):
+    """A journal of jobs that SQLite cannot read."""
 
 
 class CancelledError(QpbridgeError):
