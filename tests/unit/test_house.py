@@ -12,13 +12,14 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "qpbridge"
 LINES_MAX = {"qpbridge": 400, "tests": 450, "benchmarks": 400, "examples": 400}
 MODULES_MAX = 10
+GENERATED = PACKAGE / "v1"
 HEAVY = {"torch", "numpy", "shapely", "openslide", "tifffile", "cv2", "numba", "rasterio", "skimage", "matplotlib"}
 HELP = "import qpbridge.__main__ as entry\nsys.argv[1:] = {}\ntry: entry.main()\nexcept SystemExit: pass"
 
 
 def sources(*folders: str) -> Iterator[Path]:
     for folder in folders:
-        yield from sorted((ROOT / folder).rglob("*.py"))
+        yield from (path for path in sorted((ROOT / folder).rglob("*.py")) if path.parent != GENERATED)
 
 
 def imports_of(path: Path) -> Iterator[str]:

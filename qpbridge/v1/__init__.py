@@ -1,0 +1,1 @@
+"""Generated from `protos/qpbridge/v1` by `protos/generate.py`; never edited."""
