@@ -15,7 +15,7 @@ from qpbridge.core.progress import Progress
 
 if TYPE_CHECKING:
     from qpbridge.workflows.evaluate import EvaluationReport
-    from qpbridge.workflows.failures import Failure
+    from qpbridge.workflows.entries.failures import Failure
     from qpbridge.workflows.predict import PredictReport
     from qpbridge.workflows.train import TrainReport
 

@@ -13,7 +13,7 @@ import shapely
 
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject
-from qpbridge.errors import InvalidValueError
+from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2, Outlining
 from qpbridge.inference.predicting import Mosaic
 from qpbridge.models.spec import ModelClass
 from qpbridge.vector.cleaning import remove_small
@@ -21,8 +21,7 @@ from qpbridge.vector.placing import place
 from qpbridge.vector.polygons import LabelledPolygon, vectorize
 from qpbridge.vector.smoothing import smooth
 
-DEFAULT_MIN_AREA_UM2: Final = 200.0
-"""Smaller regions are noise: 200 µm² is a disk of 16 µm, about one cell, and no tissue consists of one."""
+__all__ = ["AREA", "DEFAULT_MIN_AREA_UM2", "Identity", "Outlining", "outlines", "to_annotations"]
 
 AREA: Final = "Area µm^2"
 """Name that QuPath gives to the area of an annotation."""
@@ -30,32 +29,6 @@ AREA: Final = "Area µm^2"
 _LITTLE_ENDIAN: Final = 1
 
 _NAMESPACE: Final = uuid.UUID("b0b9d5c2-3a0e-5b0f-9a6e-1d7c2f4e8a11")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlining:
-    """How labels become outlines.
-
-    Parameters
-    ----------
-    min_area_um2 : float
-        Smaller pieces join the neighbor with the longest shared border; 0 keeps all.
-    smooth_um : float
-        Tolerance of smoothing; 0 keeps the outlines on pixel edges, where area equals pixel count exactly.
-
-    Raises
-    ------
-    InvalidValueError
-        If one is negative or not finite.
-    """
-
-    min_area_um2: float = DEFAULT_MIN_AREA_UM2
-    smooth_um: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in (("min-area-um2", self.min_area_um2), ("smooth-um", self.smooth_um)):
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidValueError(f"{name} must be 0 or more, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

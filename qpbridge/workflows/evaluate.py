@@ -28,48 +28,17 @@ from qpbridge.evaluation.scoring import Frame, LabelledArea, MapPrediction, Pred
 from qpbridge.files import write_bytes
 from qpbridge.qupath.geojson import read_objects
 from qpbridge.vector.labels import is_region, label_shapes
-from qpbridge.workflows.failures import Failure
-from qpbridge.workflows.naming import find_results, results_file
-from qpbridge.workflows.sources import OpenedSource, Source, sources_of_project
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.naming import find_results, results_file
+from qpbridge.workflows.entries.sources import OpenedSource, Source, sources_of_project
+from qpbridge.workflows.requests import EvaluateRequest
+
+__all__ = ["EntryScore", "EvaluateRequest", "EvaluationReport", "evaluate"]
 
 if TYPE_CHECKING:
     from qpbridge.models.bundle import Bundle
 
 UM2_PER_MM2: Final = 1e6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateRequest:
-    """What to compare with a project's annotations: either a model or predictions.
-
-    Parameters
-    ----------
-    project : Path
-        A ``.qpproj`` file or its folder.
-    model : Path or None
-        Bundle, to be run on the annotated slides.
-    predictions : Path or None
-        Folder that ``predict`` wrote.
-    entries : tuple of str or None
-        Ids or image names; all that are annotated where None.
-    mpp : float or None
-        Pixel size of the slides that overrides every other source, µm/px.
-    device : str
-        As for ``predict``.
-    path_map : tuple of str
-        Rules ``FROM=TO`` that say where the project's slides lie.
-    out : Path or None
-        JSON file for the report.
-    """
-
-    project: Path
-    model: Path | None = None
-    predictions: Path | None = None
-    entries: tuple[str, ...] | None = None
-    mpp: float | None = None
-    device: str = "auto"
-    path_map: tuple[str, ...] = ()
-    out: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,12 @@ from qpbridge.qupath.geojson import write_objects
 from qpbridge.qupath.project import open_project
 from qpbridge.vector.labels import label_shapes
 from qpbridge.vector.raster import rasterize
-from qpbridge.workflows.failures import Failure
-from qpbridge.workflows.naming import results_file
-from qpbridge.workflows.sources import Source, sources_of_project
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.naming import results_file
+from qpbridge.workflows.entries.sources import Source, sources_of_project
+from qpbridge.workflows.requests import ExportRequest
+
+__all__ = ["ExportReport", "ExportRequest", "ExportedEntry", "LabelFrame", "LabelTable", "export"]
 
 LABEL_MAP_MAX_PX: Final = 500_000_000
 """Pixels of the largest label map that is made in memory, one byte each."""
@@ -34,40 +37,6 @@ _WHITE: Final = (255, 255, 255)
 
 _ROUNDING: Final = 1e-6
 """Absorbs the rounding of an edge that is a whole number of pixels, px."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRequest:
-    """What to export.
-
-    Parameters
-    ----------
-    project : Path
-        A ``.qpproj`` file or its folder.
-    out : Path
-        Folder; one file an entry, ``ID-NAME.geojson``.
-    entries : tuple of str or None
-        Ids or image names; all where None.
-    gzip : bool
-        Write ``.geojson.gz``.
-    annotations_only : bool
-        Leave out detections, cells, tiles and TMA cores.
-    label_maps : bool
-        Write ``ID-NAME.labels.png`` and ``classes.json``, too.
-    mpp : float or None
-        Pixel size of the label maps, µm/px; None for the slide's own pixels.
-    path_map : tuple of str
-        Rules ``FROM=TO``.
-    """
-
-    project: Path
-    out: Path
-    entries: tuple[str, ...] | None = None
-    gzip: bool = False
-    annotations_only: bool = False
-    label_maps: bool = False
-    mpp: float | None = None
-    path_map: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,35 +18,29 @@ from qpbridge.qupath.project import open_project
 from qpbridge.training.classes import choose_classes
 from qpbridge.vector.labels import annotated_area_px
 from qpbridge.vector.raster import mend
-from qpbridge.workflows.failures import Failure
-from qpbridge.workflows.sources import Source, sources_of_project
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.sources import Source, sources_of_project
+from qpbridge.workflows.requests import InspectRequest
+
+__all__ = [
+    "ClassReport",
+    "EntryReport",
+    "ImageReport",
+    "InspectReport",
+    "InspectRequest",
+    "TrainingClass",
+    "TrainingPreview",
+    "Trouble",
+    "inspect",
+    "inspect_entry",
+    "preview_training",
+    "similar_names",
+]
 
 EXAMPLES_MAX = 3
 """Objects named for each kind of trouble."""
 
 _POLYGONAL = {"Polygon", "MultiPolygon"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InspectRequest:
-    """What to look at.
-
-    Parameters
-    ----------
-    project : Path
-        A ``.qpproj`` file or its folder.
-    entries : tuple of str or None
-        Ids or image names; all where None.
-    mpp : float or None
-        Pixel size before every other source, µm/px.
-    path_map : tuple of str
-        Rules ``FROM=TO``.
-    """
-
-    project: Path
-    entries: tuple[str, ...] | None = None
-    mpp: float | None = None
-    path_map: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

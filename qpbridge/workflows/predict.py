@@ -21,15 +21,18 @@ from qpbridge.errors import CancelledError, DiskFullError, InvalidValueError, Qp
 from qpbridge.files import write_bytes
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
 from qpbridge.inference.engine import Engine, Segmenter
-from qpbridge.inference.objects import AREA, DEFAULT_MIN_AREA_UM2, Identity, Outlining, outlines, to_annotations
+from qpbridge.inference.objects import AREA, Identity, Outlining, outlines, to_annotations
 from qpbridge.inference.predicting import Scene, predict_labels
 from qpbridge.models.bundle import Bundle, load_bundle
 from qpbridge.models.spec import ModelClass
 from qpbridge.qupath.geojson import write_objects
 from qpbridge.slides.tissue import tissue_mask
-from qpbridge.workflows.failures import Failure
-from qpbridge.workflows.naming import distinct_stems, results_file
-from qpbridge.workflows.sources import OpenedSource, Source, is_project, sources_of_project, sources_of_slides
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.naming import distinct_stems, results_file
+from qpbridge.workflows.entries.sources import OpenedSource, Source, is_project, sources_of_project, sources_of_slides
+from qpbridge.workflows.requests import PredictRequest
+
+__all__ = ["ClassSummary", "PredictReport", "PredictRequest", "SlideResult", "predict"]
 
 RUN_FILE: Final = "run.json"
 SUMMARY_FILE: Final = "summary.csv"
@@ -38,53 +41,6 @@ UM2_PER_MM2: Final = 1e6
 
 _COARSER_MAX: Final = 1.5
 """How much coarser than the model's a slide's pixels may be before the user is told."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictRequest:
-    """What to predict.
-
-    Parameters
-    ----------
-    inputs : tuple of Path
-        One project (a ``.qpproj`` file or its folder), or slides.
-    model : Path
-        Bundle.
-    out : Path
-        Folder; one GeoJSON a slide, ``run.json`` and ``summary.csv``.
-    entries : tuple of str or None
-        Ids or image names of a project's entries; all where None.
-    mpp : float or None
-        Pixel size of the slides that overrides every other source, µm/px.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
-    path_map : tuple of str
-        Rules ``FROM=TO`` that say where the project's slides lie.
-    gzip : bool
-        Write ``.geojson.gz``.
-    min_area_um2, smooth_um : float
-        See ``Outlining``.
-    use_tissue_mask : bool
-        Leave blank glass out.
-    margin_px : int or None
-        Rim of each tile that only serves as context, px of the model's finest view.
-    seed : int
-        Of networks that draw at random.
-    """
-
-    inputs: tuple[Path, ...]
-    model: Path
-    out: Path
-    entries: tuple[str, ...] | None = None
-    mpp: float | None = None
-    device: str = "auto"
-    path_map: tuple[str, ...] = ()
-    gzip: bool = False
-    min_area_um2: float = DEFAULT_MIN_AREA_UM2
-    smooth_um: float = 0.0
-    use_tissue_mask: bool = True
-    margin_px: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

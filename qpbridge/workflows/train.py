@@ -8,7 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,55 +29,12 @@ from qpbridge.training.patches import LabelledSlide, Labels, Patch
 from qpbridge.training.reading import PatchReader, SampleMaker
 from qpbridge.training.report import training_report
 from qpbridge.training.splitting import held_back_patches, held_back_slides
-from qpbridge.workflows.failures import Failure
-from qpbridge.workflows.gathering import Gathering, OpenedSlide
-from qpbridge.workflows.sources import Source, sources_of_project
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
+from qpbridge.workflows.entries.sources import Source, sources_of_project
+from qpbridge.workflows.requests import TrainRequest
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRequest:
-    """What to train, on what.
-
-    Parameters
-    ----------
-    project : Path
-        A ``.qpproj`` file or its folder.
-    out : Path
-        Folder of the bundle; an older bundle there is replaced when training ends well.
-    family : str
-        Kind of network.
-    preset : str or None
-        Named settings; the paper's where None.
-    classes : tuple of str or None
-        Classes to tell apart; all annotated ones where None.
-    entries : tuple of str or None
-        Ids or image names to learn from; all where None.
-    validation : tuple of str
-        Ids or image names to judge by; where empty, a part of the annotations is held back.
-    settings : mapping of str to str
-        Single settings of network or recipe; they win over the preset.
-    mpp : float or None
-        Pixel size of the slides that overrides every other source, µm/px.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
-    seed : int
-        Of all chance.
-    path_map : tuple of str
-        Rules ``FROM=TO`` that say where the project's slides lie.
-    """
-
-    project: Path
-    out: Path
-    family: str
-    preset: str | None = None
-    classes: tuple[str, ...] | None = None
-    entries: tuple[str, ...] | None = None
-    validation: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
-    mpp: float | None = None
-    device: str = "auto"
-    seed: int = 0
-    path_map: tuple[str, ...] = ()
+__all__ = ["TrainReport", "TrainRequest", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from qpbridge.cli.learning import results_folder
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.inference.objects import DEFAULT_MIN_AREA_UM2
 from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
-from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.predict import ClassSummary, PredictReport, SlideResult
 from qpbridge.workflows.train import TrainReport
 

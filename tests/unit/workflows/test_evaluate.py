@@ -23,8 +23,8 @@ from qpbridge.qupath.geojson import write_objects
 from qpbridge.qupath.locate import PathMap
 from qpbridge.qupath.project import Project, ProjectEntry
 from qpbridge.workflows import evaluate as workflow
+from qpbridge.workflows.entries.sources import Source
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
-from qpbridge.workflows.sources import Source
 
 Draw = Callable[..., Path]
 

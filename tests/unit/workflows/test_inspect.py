@@ -9,7 +9,8 @@ from qpbridge.core.geometry import PixelCalibration
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, ProjectNotFoundError
-from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.sources import Source
 from qpbridge.workflows.inspect import (
     ClassReport,
     EntryReport,
@@ -20,7 +21,6 @@ from qpbridge.workflows.inspect import (
     preview_training,
     similar_names,
 )
-from qpbridge.workflows.sources import Source
 
 TUMOR = PathClass("Tumor", (200, 0, 0))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpbridge.workflows.naming import distinct_stems, find_results, results_file, safe_stem
+from qpbridge.workflows.entries.naming import distinct_stems, find_results, results_file, safe_stem
 
 
 @given(st.text())

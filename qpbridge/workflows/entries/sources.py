@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.errors import PixelSizeMissingError
-from qpbridge.workflows.naming import safe_stem
+from qpbridge.workflows.entries.naming import safe_stem
 
 if TYPE_CHECKING:
     from qpbridge.core.objects import PathObject

@@ -15,7 +15,7 @@ from qpbridge.errors import (
     UnknownNameError,
 )
 from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.workflows.sources import Source, is_project, sources_of_project, sources_of_slides
+from qpbridge.workflows.entries.sources import Source, is_project, sources_of_project, sources_of_slides
 
 MakeProject = Callable[..., Path]
 

@@ -1,5 +1,5 @@
 from qpbridge.errors import SlideNotFoundError
-from qpbridge.workflows.failures import Failure
+from qpbridge.workflows.entries.failures import Failure
 
 
 def test_a_failure_keeps_cause_and_message() -> None:

@@ -12,8 +12,8 @@ from qpbridge.errors import NoAnnotationError, QpbridgeError
 from qpbridge.training.classes import ClassChoice
 from qpbridge.training.patches import LabelledSlide
 from qpbridge.vector.labels import annotated_area_px, label_shapes
-from qpbridge.workflows.failures import Failure
-from qpbridge.workflows.sources import Source
+from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.sources import Source
 
 COARSER_MAX = 1.5
 """A slide with pixels coarser than the model's by more than this cannot show what the model is to learn."""

@@ -10,8 +10,8 @@ from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import DamagedDataError, NoAnnotationError, SlideNotFoundError
 from qpbridge.models.spec import ModelClass
 from qpbridge.training.classes import ClassChoice
-from qpbridge.workflows.gathering import Gathering, OpenedSlide
-from qpbridge.workflows.sources import sources_of_project
+from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
+from qpbridge.workflows.entries.sources import sources_of_project
 
 MakeProject = Callable[..., Path]
 Annotate = Callable[..., PathObject]

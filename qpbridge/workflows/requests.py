@@ -1,0 +1,307 @@
+"""What can be asked for: one record a workflow, and its form as JSON values. Loads no heavy library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from qpbridge.core.geometry import Region
+from qpbridge.errors import InvalidValueError, UnknownNameError
+from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
+
+AnnotationsMode: TypeAlias = Literal["replace", "add"]
+"""Whether annotations given with a request take the place of an entry's saved objects, or join them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """What to train, on what.
+
+    Parameters
+    ----------
+    project : Path
+        A ``.qpproj`` file or its folder.
+    out : Path
+        Folder of the bundle; an older bundle there is replaced when training ends well.
+    family : str
+        Kind of network.
+    preset : str or None
+        Named settings; the paper's where None.
+    classes : tuple of str or None
+        Classes to tell apart; all annotated ones where None.
+    entries : tuple of str or None
+        Ids or image names to learn from; all where None.
+    validation : tuple of str
+        Ids or image names to judge by; where empty, a part of the annotations is held back.
+    settings : mapping of str to str
+        Single settings of network or recipe; they win over the preset.
+    mpp : float or None
+        Pixel size of the slides that overrides every other source, µm/px.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    seed : int
+        Of all chance.
+    path_map : tuple of str
+        Rules ``FROM=TO`` that say where the project's slides lie.
+    annotations : mapping of str to str
+        GeoJSON texts by entry id or image name: the objects of an open viewer that are not saved.
+    annotations_mode : {"replace", "add"}
+        See ``AnnotationsMode``; entries without such a text keep their saved objects.
+    """
+
+    project: Path
+    out: Path
+    family: str
+    preset: str | None = None
+    classes: tuple[str, ...] | None = None
+    entries: tuple[str, ...] | None = None
+    validation: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    mpp: float | None = None
+    device: str = "auto"
+    seed: int = 0
+    path_map: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations_mode: AnnotationsMode = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """What to predict.
+
+    Parameters
+    ----------
+    inputs : tuple of Path
+        One project (a ``.qpproj`` file or its folder), or slides.
+    model : Path
+        Bundle.
+    out : Path
+        Folder; one GeoJSON a slide, ``run.json`` and ``summary.csv``.
+    entries : tuple of str or None
+        Ids or image names of a project's entries; all where None.
+    mpp : float or None
+        Pixel size of the slides that overrides every other source, µm/px.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    path_map : tuple of str
+        Rules ``FROM=TO`` that say where the project's slides lie.
+    gzip : bool
+        Write ``.geojson.gz``.
+    min_area_um2, smooth_um : float
+        See ``Outlining``.
+    use_tissue_mask : bool
+        Leave blank glass out.
+    margin_px : int or None
+        Rim of each tile that only serves as context, px of the model's finest view.
+    seed : int
+        Of networks that draw at random.
+    annotations : mapping of str to str
+        GeoJSON texts by entry id, image name or stem: where there is one, objects are predicted only inside the
+        areas of its annotations, of whatever class, and end at their borders.
+    annotations_mode : {"replace", "add"}
+        With ``"add"``, an entry's saved annotations are such areas, too, where it has a text.
+    resume : bool
+        Keep the slides that an earlier run of the same request left whole in ``out``.
+    """
+
+    inputs: tuple[Path, ...]
+    model: Path
+    out: Path
+    entries: tuple[str, ...] | None = None
+    mpp: float | None = None
+    device: str = "auto"
+    path_map: tuple[str, ...] = ()
+    gzip: bool = False
+    min_area_um2: float = DEFAULT_MIN_AREA_UM2
+    smooth_um: float = 0.0
+    use_tissue_mask: bool = True
+    margin_px: int | None = None
+    seed: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations_mode: AnnotationsMode = "replace"
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRegionRequest:
+    """A part of one slide to predict.
+
+    Parameters
+    ----------
+    input : Path
+        A project (a ``.qpproj`` file or its folder), or a slide.
+    model : Path
+        Bundle.
+    region : Region
+        Level-0 px; objects end at its borders, and at those of the image.
+    entry : str or None
+        Id or image name; may be None for a slide, and for a project of one entry.
+    mpp, device, path_map, min_area_um2, smooth_um, use_tissue_mask, margin_px, seed, annotations, annotations_mode
+        As for ``PredictRequest``; objects lie in both the region and the annotations.
+    """
+
+    input: Path
+    model: Path
+    region: Region
+    entry: str | None = None
+    mpp: float | None = None
+    device: str = "auto"
+    path_map: tuple[str, ...] = ()
+    min_area_um2: float = DEFAULT_MIN_AREA_UM2
+    smooth_um: float = 0.0
+    use_tissue_mask: bool = True
+    margin_px: int | None = None
+    seed: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations_mode: AnnotationsMode = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """What to compare with a project's annotations: either a model or predictions.
+
+    Parameters
+    ----------
+    project : Path
+        A ``.qpproj`` file or its folder.
+    model : Path or None
+        Bundle, to be run on the annotated slides.
+    predictions : Path or None
+        Folder that ``predict`` wrote.
+    entries : tuple of str or None
+        Ids or image names; all that are annotated where None.
+    mpp : float or None
+        Pixel size of the slides that overrides every other source, µm/px.
+    device : str
+        As for ``predict``.
+    path_map : tuple of str
+        Rules ``FROM=TO`` that say where the project's slides lie.
+    out : Path or None
+        JSON file for the report.
+    annotations, annotations_mode
+        As for ``TrainRequest``.
+    """
+
+    project: Path
+    model: Path | None = None
+    predictions: Path | None = None
+    entries: tuple[str, ...] | None = None
+    mpp: float | None = None
+    device: str = "auto"
+    path_map: tuple[str, ...] = ()
+    out: Path | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations_mode: AnnotationsMode = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What to export.
+
+    Parameters
+    ----------
+    project : Path
+        A ``.qpproj`` file or its folder.
+    out : Path
+        Folder; one file an entry, ``ID-NAME.geojson``.
+    entries : tuple of str or None
+        Ids or image names; all where None.
+    gzip : bool
+        Write ``.geojson.gz``.
+    annotations_only : bool
+        Leave out detections, cells, tiles and TMA cores.
+    label_maps : bool
+        Write ``ID-NAME.labels.png`` and ``classes.json``, too.
+    mpp : float or None
+        Pixel size of the label maps, µm/px; None for the slide's own pixels.
+    path_map : tuple of str
+        Rules ``FROM=TO``.
+    """
+
+    project: Path
+    out: Path
+    entries: tuple[str, ...] | None = None
+    gzip: bool = False
+    annotations_only: bool = False
+    label_maps: bool = False
+    mpp: float | None = None
+    path_map: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """What to look at.
+
+    Parameters
+    ----------
+    project : Path
+        A ``.qpproj`` file or its folder.
+    entries : tuple of str or None
+        Ids or image names; all where None.
+    mpp : float or None
+        Pixel size before every other source, µm/px.
+    path_map : tuple of str
+        Rules ``FROM=TO``.
+    """
+
+    project: Path
+    entries: tuple[str, ...] | None = None
+    mpp: float | None = None
+    path_map: tuple[str, ...] = ()
+
+
+Request: TypeAlias = (
+    TrainRequest | PredictRequest | PredictRegionRequest | EvaluateRequest | ExportRequest | InspectRequest
+)
+
+KINDS: Final[Mapping[str, type[Request]]] = {
+    "train": TrainRequest,
+    "predict": PredictRequest,
+    "predict_region": PredictRegionRequest,
+    "evaluate": EvaluateRequest,
+    "export": ExportRequest,
+    "inspect": InspectRequest,
+}
+"""Kinds of work, by the name of the workflow."""
+
+
+def to_json(request: Request) -> dict[str, Any]:
+    """Return a request as JSON values."""
+    import msgspec
+
+    # By way of the text, which turns tuples into lists.
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(request, enc_hook=str))
+    return values
+
+
+def from_json(kind: str, values: Mapping[str, Any]) -> Request:
+    """Return a request from JSON values, as ``to_json`` made them; what is left out has its default.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such kind of work, or no such field.
+    InvalidValueError
+        If a field is missing or has a value that it does not take.
+    """
+    import msgspec
+
+    if kind not in KINDS:
+        raise UnknownNameError("kind of work", kind, list(KINDS))
+    record = KINDS[kind]
+    known = [item.name for item in fields(record)]
+    for name in values:
+        if name not in known:
+            raise UnknownNameError("field", name, known, f"a request to {kind}")
+    try:
+        return msgspec.convert(dict(values), record, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(f"a request to {kind} cannot be read: {error}") from error
+
+
+def _path(kind: type[Path], value: str) -> Path:
+    if not isinstance(value, str):
+        raise TypeError(f"expected the text of a path, got {type(value).__name__}")
+    return kind(value)
