@@ -35,7 +35,16 @@
     │   ├── DamagedSlideError
     │   ├── DamagedGeoJsonError
     │   ├── DamagedBundleError
-    │   └── DamagedJournalError      the journal of jobs
+    │   ├── DamagedJournalError      the journal of jobs
+    │   └── DamagedDiscoveryError    the file by which clients find a server
+    ├── UnavailableError             no server can be asked
+    │   ├── ServerNotRunningError    there is none, or it is gone
+    │   ├── ServerUnreachableError   nothing answers at its address
+    │   ├── ServerVersionError       it does not know what it is asked
+    │   └── DiscoveryUnsafeError     others could read or write what tells where it is
+    ├── DeniedError                  a server that may not be asked
+    │   └── TokenRefusedError        without the right token
+    ├── ServerFaultError             something broke on the server; the reason is the server's
     └── CancelledError               somebody asked to stop
 """
 
@@ -189,6 +198,59 @@ class DamagedBundleError(UnreadableError):
 
 class DamagedJournalError(UnreadableError):
     """A journal of jobs that SQLite cannot read."""
+
+
+class DamagedDiscoveryError(UnreadableError):
+    """A discovery file that no server wrote like that."""
+
+
+class UnavailableError(QpbridgeError):
+    """No server can be asked."""
+
+
+class ServerNotRunningError(UnavailableError):
+    """There is no server, or the one that there was is gone."""
+
+
+class ServerUnreachableError(UnavailableError):
+    """Nothing answers at the address of a server."""
+
+
+class ServerVersionError(UnavailableError):
+    """A server that does not know what it is asked."""
+
+
+class DiscoveryUnsafeError(UnavailableError):
+    """A discovery file that somebody else could have read or written."""
+
+
+class DeniedError(QpbridgeError):
+    """A server refuses to be asked."""
+
+
+class TokenRefusedError(DeniedError):
+    """No token, or not the server's."""
+
+
+class ServerFaultError(QpbridgeError):
+    """Something broke on the server that is no cause of its own here.
+
+    Parameters
+    ----------
+    message : str
+        As the server told it.
+    reason : str
+        Of the server, e.g. ``WORKER_DIED``.
+    """
+
+    def __init__(self, message: str, reason: str = "SERVER_FAULT") -> None:
+        super().__init__(message)
+        self._reason = reason
+
+    @property
+    def reason(self) -> str:
+        """Stable name of the cause on the server."""
+        return self._reason
 
 
 class CancelledError(QpbridgeError):
