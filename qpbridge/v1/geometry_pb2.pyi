@@ -24,11 +24,11 @@ class Region(_message.Message):
     Y_PX_FIELD_NUMBER: _ClassVar[int]
     WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
-    x_px: int
-    y_px: int
-    width_px: int
-    height_px: int
-    def __init__(self, x_px: _Optional[int] = ..., y_px: _Optional[int] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ...) -> None: ...
+    x_px: float
+    y_px: float
+    width_px: float
+    height_px: float
+    def __init__(self, x_px: _Optional[float] = ..., y_px: _Optional[float] = ..., width_px: _Optional[float] = ..., height_px: _Optional[float] = ...) -> None: ...
 
 class PixelCalibration(_message.Message):
     __slots__ = ("mpp_x", "mpp_y")

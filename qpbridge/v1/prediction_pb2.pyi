@@ -75,7 +75,7 @@ class EntrySource(_message.Message):
     def __init__(self, project: _Optional[str] = ..., entry: _Optional[str] = ..., path_map: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PredictRegionRequest(_message.Message):
-    __slots__ = ("entry", "slide", "model", "region", "mpp", "device", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed")
+    __slots__ = ("entry", "slide", "model", "region", "mpp", "device", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     SLIDE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,8 @@ class PredictRegionRequest(_message.Message):
     USE_TISSUE_MASK_FIELD_NUMBER: _ClassVar[int]
     MARGIN_PX_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATIONS_MODE_FIELD_NUMBER: _ClassVar[int]
     entry: EntrySource
     slide: str
     model: str
@@ -98,7 +100,9 @@ class PredictRegionRequest(_message.Message):
     use_tissue_mask: bool
     margin_px: int
     seed: int
-    def __init__(self, entry: _Optional[_Union[EntrySource, _Mapping]] = ..., slide: _Optional[str] = ..., model: _Optional[str] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+    annotations: _containers.RepeatedCompositeFieldContainer[_objects_pb2.EntryAnnotations]
+    annotations_mode: _objects_pb2.AnnotationsMode
+    def __init__(self, entry: _Optional[_Union[EntrySource, _Mapping]] = ..., slide: _Optional[str] = ..., model: _Optional[str] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ...) -> None: ...
 
 class PredictRegionResponse(_message.Message):
     __slots__ = ("job", "objects", "finished")
