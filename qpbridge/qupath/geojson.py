@@ -24,7 +24,7 @@ from qpbridge.errors import DamagedGeoJsonError
 from qpbridge.qupath.geojson_writing import Written, write_objects
 from qpbridge.qupath.outlines import DEPTHS, EMPTY_DROPPED, NOT_FINITE_DROPPED, FaultyGeometry, from_members
 
-__all__ = ["GeoJsonObjects", "Written", "read_objects", "write_objects"]
+__all__ = ["GeoJsonObjects", "Written", "parse_objects", "read_objects", "write_objects"]
 
 NUCLEUS_DROPPED: Final = "nucleus left out"
 MEASUREMENT_DROPPED: Final = "measurement that is no number left out"
@@ -83,13 +83,28 @@ def read_objects(path: Path) -> GeoJsonObjects:
         If the file or one of its features cannot be read at all; the message names the feature.
     """
     try:
-        return _objects(list(_placed_features(_content(path))))
-    except _FaultyFeature as fault:
-        raise DamagedGeoJsonError(f"{path}: feature {fault.place} (counted from 0): {fault.reason}") from fault
+        content = path.read_bytes()
     except OSError as error:
         raise DamagedGeoJsonError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (EOFError, zlib.error, msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise DamagedGeoJsonError(f"{path} is no GeoJSON: {error}; export it from QuPath again") from error
+    return parse_objects(content, str(path))
+
+
+def parse_objects(content: bytes, origin: str) -> GeoJsonObjects:
+    """Read the objects in the content of a GeoJSON file; everything else as for ``read_objects``.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8, compressed or not.
+    origin : str
+        How messages call it.
+    """
+    try:
+        return _objects(list(_placed_features(_plain(content))))
+    except _FaultyFeature as fault:
+        raise DamagedGeoJsonError(f"{origin}: feature {fault.place} (counted from 0): {fault.reason}") from fault
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise DamagedGeoJsonError(f"{origin} is no GeoJSON: {error}; export it from QuPath again") from error
 
 
 class _FaultyFeature(Exception):  # noqa: N818
@@ -155,8 +170,7 @@ class _Reading:
     given: Counter[uuid.UUID] = field(default_factory=Counter)
 
 
-def _content(path: Path) -> bytes:
-    content = path.read_bytes()
+def _plain(content: bytes) -> bytes:
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
     content = content.removeprefix(b"\xef\xbb\xbf").strip()

@@ -25,6 +25,9 @@ STRIP_PX: Final = 512
 QUALITY: Final = 85
 """Of the JPEG tiles, 0 to 100; chroma has half the resolution."""
 
+STAGE: Final = "write slide"
+"""What progress calls this work."""
+
 Strips: TypeAlias = Callable[[int, int], RgbImage]
 """Of a first row and a number of rows: these rows, shape (rows, width, 3)."""
 
@@ -52,7 +55,7 @@ def write_pyramid(
     calibration : PixelCalibration
         Goes into the resolution tags, in pixels per centimeter.
     progress : Progress
-        Told of each strip.
+        Told of each strip, and of the whole once the file is complete.
 
     Raises
     ------
@@ -90,6 +93,7 @@ def write_pyramid(
                     software="qpbridge",
                     metadata=None,
                 )
+        progress.report(STAGE, _strips(height), _strips(height))
     finally:
         for level in levels:
             level.close()
@@ -147,13 +151,17 @@ def _levels(width: int, height: int) -> list[_Level]:
     return levels
 
 
+def _strips(height: int) -> int:
+    return math.ceil(height / STRIP_PX)
+
+
 def _finest_tiles(levels: list[_Level], height: int, strips: Strips, progress: Progress) -> Iterator[bytes]:
-    count = math.ceil(height / STRIP_PX)
+    count = _strips(height)
     for index in range(count):
+        progress.report(STAGE, index, count)
         progress.raise_if_cancelled()
         top = index * STRIP_PX
         yield from levels[0].tiles(strips(top, min(STRIP_PX, height - top)))
-        progress.report("write slide", index + 1, count)
 
 
 def _halved(rows: RgbImage) -> RgbImage:

@@ -16,7 +16,6 @@ from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.objects import BACKGROUND_CLASS, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.errors import (
-    CancelledError,
     InvalidValueError,
     NoAnnotationError,
     PredictionNotFoundError,
@@ -28,7 +27,8 @@ from qpbridge.evaluation.scoring import Frame, LabelledArea, MapPrediction, Pred
 from qpbridge.files import write_bytes
 from qpbridge.qupath.geojson import read_objects
 from qpbridge.vector.labels import is_region, label_shapes
-from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.annotations import with_annotations
+from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import find_results, results_file
 from qpbridge.workflows.entries.sources import OpenedSource, Source, sources_of_project
 from qpbridge.workflows.requests import EvaluateRequest
@@ -128,7 +128,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> EvaluationReport:
     Raises
     ------
     InvalidValueError
-        If not exactly one of model and predictions is given.
+        If not exactly one of model and predictions is given, or annotations of the request cannot be read.
     ProjectNotFoundError, DamagedProjectError, UnknownNameError
         If there is no such project or entry.
     BundleNotFoundError, DamagedBundleError
@@ -140,35 +140,28 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> EvaluationReport:
     CancelledError
         If somebody asked to stop.
     """
-    sources = sources_of_project(request.project, request.entries, request.path_map)
+    sources = with_annotations(
+        sources_of_project(request.project, request.entries, request.path_map),
+        request.annotations,
+        request.annotations_mode,
+    )
     comparison = _comparison(request, sources, progress)
     entries: list[EntryScore] = []
-    failures: list[Failure] = []
+    failures = Failures(progress)
     unlabelled: list[str] = []
-    errors: list[QpbridgeError] = []
-    for done, source in enumerate(sources):
-        progress.raise_if_cancelled()
-        progress.report("evaluate", done, len(sources))
-        try:
+    for source in one_by_one(sources, "evaluate", progress):
+        with failures.kept(source.label):
             scored = _score(source, request.mpp, comparison)
-        except CancelledError:
-            raise
-        except QpbridgeError as error:
-            progress.warn(str(error))
-            failures.append(Failure.of(source.label, error))
-            errors.append(error)
-            continue
-        if scored is None:
-            unlabelled.append(source.name)
-        else:
-            entries.append(scored)
-    progress.report("evaluate", len(sources), len(sources))
+            if scored is None:
+                unlabelled.append(source.name)
+            else:
+                entries.append(scored)
     if not entries:
-        raise next(iter(errors), _nothing_labelled(request.project, comparison.class_names))
+        raise failures.first_or(_nothing_labelled(request.project, comparison.class_names))
     report = EvaluationReport(
         pooled=functools.reduce(operator.add, [entry.matrix for entry in entries]),
         entries=tuple(entries),
-        failures=tuple(failures),
+        failures=tuple(failures.found),
         unlabelled=tuple(unlabelled),
     )
     if request.out is not None:

@@ -14,13 +14,13 @@ from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.core.objects import BACKGROUND_CLASS, PathClass, PathObject, annotations_of
 from qpbridge.core.progress import Progress
-from qpbridge.errors import CancelledError, DiskFullError, InvalidValueError, PixelSizeMissingError, QpbridgeError
+from qpbridge.errors import InvalidValueError, PixelSizeMissingError
 from qpbridge.files import atomic_file, write_bytes
 from qpbridge.qupath.geojson import write_objects
 from qpbridge.qupath.project import open_project
 from qpbridge.vector.labels import label_shapes
 from qpbridge.vector.raster import rasterize
-from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import results_file
 from qpbridge.workflows.entries.sources import Source, sources_of_project
 from qpbridge.workflows.requests import ExportRequest
@@ -80,23 +80,16 @@ def export(request: ExportRequest, progress: Progress) -> ExportReport:
     sources = sources_of_project(request.project, request.entries, request.path_map)
     labels = LabelTable(open_project(request.project).classes)
     exported: list[ExportedEntry] = []
-    failures: list[Failure] = []
-    for done, source in enumerate(sources, start=1):
-        progress.raise_if_cancelled()
-        try:
+    failures = Failures(progress)
+    for source in one_by_one(sources, "export", progress):
+        with failures.kept(source.label):
             objects = source.objects()
             exported.append(_write_objects(source, objects, request))
             if request.label_maps and exported[-1].geojson is not None:
                 exported[-1] = replace(exported[-1], label_map=_write_label_map(source, objects, request, labels))
-        except (DiskFullError, CancelledError):
-            raise
-        except QpbridgeError as error:
-            progress.warn(str(error))
-            failures.append(Failure.of(source.label, error))
-        progress.report("export", done, len(sources))
     if request.label_maps:
         write_bytes(request.out / CLASSES_FILE, labels.as_json(request.mpp))
-    return ExportReport(out=request.out, entries=tuple(exported), failures=tuple(failures))
+    return ExportReport(out=request.out, entries=tuple(exported), failures=tuple(failures.found))
 
 
 class LabelTable:

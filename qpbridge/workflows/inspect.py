@@ -18,7 +18,7 @@ from qpbridge.qupath.project import open_project
 from qpbridge.training.classes import choose_classes
 from qpbridge.vector.labels import annotated_area_px
 from qpbridge.vector.raster import mend
-from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.failures import Failure, one_by_one
 from qpbridge.workflows.entries.sources import Source, sources_of_project
 from qpbridge.workflows.requests import InspectRequest
 
@@ -199,12 +199,10 @@ def inspect(request: InspectRequest, progress: Progress) -> InspectReport:
     sources = sources_of_project(request.project, request.entries, request.path_map)
     entries: list[EntryReport] = []
     usable: list[PathObject] = []
-    for source in sources:
-        progress.raise_if_cancelled()
+    for source in one_by_one(sources, "inspect", progress):
         entry, annotations = inspect_entry(source, request.mpp)
         entries.append(entry)
         usable += [] if entry.problems else annotations
-        progress.report("inspect", len(entries), len(sources))
     found = {one.name for entry in entries for one in entry.classes if one.name is not None}
     return InspectReport(
         project=project.path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import math
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,21 +15,25 @@ from typing import Any
 
 import numpy as np
 
+from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.objects import BACKGROUND_CLASS
 from qpbridge.core.progress import Progress
-from qpbridge.errors import InvalidValueError, NoAnnotationError, NothingToTrainError
+from qpbridge.errors import InvalidValueError, NoAnnotationError, NothingToTrainError, TooFewClassesError
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
 from qpbridge.models.bundle import SPEC, save_bundle, versions
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import configure, family
 from qpbridge.models.spec import ModelSpec, Provenance, SplitMetrics
 from qpbridge.training.balancing import Counts
-from qpbridge.training.classes import choose_classes
+from qpbridge.training.classes import ClassChoice, choose_classes
 from qpbridge.training.curves import curves_rows
 from qpbridge.training.loop import Fitted, PatchSet, Trainer
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
 from qpbridge.training.reading import PatchReader, SampleMaker
 from qpbridge.training.report import training_report
 from qpbridge.training.splitting import held_back_patches, held_back_slides
+from qpbridge.vector.labels import labels_pixels
+from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
 from qpbridge.workflows.entries.sources import Source, sources_of_project
@@ -99,6 +104,16 @@ class _Split:
     validation: PatchSet
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a split follows from: seed, recipe, classes and views, and slides that the user wants to judge by."""
+
+    seed: int
+    recipe: Recipe
+    spec: ModelSpec
+    held_back: Sequence[int]
+
+
 def train(request: TrainRequest, progress: Progress) -> TrainReport:
     """Train a network and write its bundle.
 
@@ -107,7 +122,8 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     Raises
     ------
     UnknownNameError, InvalidValueError
-        If family, preset, key, value, entry or device do not exist, or something else than a bundle lies at ``out``.
+        If family, preset, key, value, entry or device do not exist, something else than a bundle lies at ``out``,
+        nothing can be written there, or annotations of the request cannot be read.
     ProjectNotFoundError, DamagedProjectError
         If there is no such project.
     NoAnnotationError, TooFewClassesError, NothingToTrainError
@@ -128,8 +144,14 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     spec = chosen.spec(config, choice.classes)
     with contextlib.ExitStack() as stack:
         opened = gathering.open(spec.views[0].fov.mpp, choice, stack)
+        held_back = _named(request, opened, gathering.failures, progress)
+        split = _split(_Ground(request.seed, recipe, spec, held_back), opened, progress)
+        if _lacking(split.training, spec) == [BACKGROUND_CLASS] and _is_implied(choice, gathering, request):
+            choice, opened = _without_background(choice, opened, progress)
+            spec = chosen.spec(config, choice.classes)
+            split = _split(_Ground(request.seed, recipe, spec, held_back), opened, progress)
+        _check_learnable(split.training, spec)
         slides = [one.slide for one in opened]
-        split = _split(request, recipe, spec, opened, progress)
         maker = SampleMaker(PatchReader(slides, spec.views), spec.views, recipe, request.seed)
         trainer = Trainer(chosen, spec, recipe, runtime, request.seed)
         fitted = trainer.fit(split.training, split.validation, maker, progress)
@@ -160,23 +182,61 @@ def _check_out(out: Path) -> None:
     is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     if not is_free and not (out / SPEC).is_file():
         raise InvalidValueError(f"{out} exists and is no model bundle, so it is not replaced: give another folder")
+    try:
+        # After hours of training it would be too late to learn this.
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}."):
+            pass
+    except OSError as error:
+        told = error.strerror or str(error)
+        raise InvalidValueError(f"no bundle can be written to {out} ({told}): give another folder") from error
 
 
 def _sources(request: TrainRequest) -> list[Source]:
     entries = None if request.entries is None else tuple(dict.fromkeys((*request.entries, *request.validation)))
-    return sources_of_project(request.project, entries, request.path_map)
+    sources = sources_of_project(request.project, entries, request.path_map)
+    return with_annotations(sources, request.annotations, request.annotations_mode)
 
 
-def _split(
-    request: TrainRequest, recipe: Recipe, spec: ModelSpec, opened: Sequence[OpenedSlide], progress: Progress
-) -> _Split:
+def _is_implied(choice: ClassChoice, gathering: Gathering, request: TrainRequest) -> bool:
+    """Whether only ``Region*`` speaks of "Background": nobody drew it, nobody asked for it."""
+    drawn = {item.path_class.name for item in gathering.objects if item.path_class and labels_pixels(item)}
+    return choice.background is not None and BACKGROUND_CLASS not in {*drawn, *(request.classes or ())}
+
+
+def _without_background(
+    choice: ClassChoice, opened: Sequence[OpenedSlide], progress: Progress
+) -> tuple[ClassChoice, list[OpenedSlide]]:
+    # An implied class is the last one, so that all others keep their labels.
+    last = len(choice.classes) - 1
+    fewer = ClassChoice(classes=choice.classes[:last], background=None)
+    if len(fewer.classes) < 2:
+        raise TooFewClassesError(
+            f"two classes or more are needed to tell apart, but there is only '{fewer.classes[0].name}': it covers"
+            " the areas marked as 'Region*'; annotate another class in QuPath, or leave some of such an area free"
+        )
+    progress.warn(
+        f"'{BACKGROUND_CLASS}' is left out: it would be what nobody drew in areas marked as 'Region*', but too little"
+        " of them is free"
+    )
+    return fewer, [replace(one, slide=_relabelled(one.slide, last)) for one in opened]
+
+
+def _relabelled(slide: LabelledSlide, unknown: int) -> LabelledSlide:
+    """Return a slide with one label made unknown."""
+    return replace(
+        slide, shapes=tuple((shape, IGNORE_INDEX if label == unknown else label) for shape, label in slide.shapes)
+    )
+
+
+def _split(ground: _Ground, opened: Sequence[OpenedSlide], progress: Progress) -> _Split:
     slides = [one.slide for one in opened]
-    fov, classes = spec.views[0].fov, len(spec.classes)
+    recipe, fov, classes = ground.recipe, ground.spec.views[0].fov, len(ground.spec.classes)
     everything = Labels(slides, fov, classes)
     cells, counts = everything.find(fov.size_px, recipe.min_labelled_share, progress)
-    rng = np.random.default_rng([request.seed, 3])
-    named = _named(request, opened)
-    held_slides = named or held_back_slides(_per_slide(cells, counts, len(slides)), recipe.validation_share, rng)
+    rng = np.random.default_rng([ground.seed, 3])
+    per_slide = _per_slide(cells, counts, len(slides))
+    held_slides = ground.held_back or held_back_slides(per_slide, recipe.validation_share, rng)
     if held_slides:
         held = [i for i, cell in enumerate(cells) if cell.slide in held_slides]
         labels = Labels([_unlabelled(one, i in held_slides) for i, one in enumerate(slides)], fov, classes)
@@ -185,7 +245,7 @@ def _split(
         labels = Labels(slides, fov, classes, hidden=[cells[i] for i in held])
     patches, patch_counts = labels.find(recipe.stride_px, recipe.min_labelled_share, progress)
     training = PatchSet(patches=patches, counts=patch_counts, labels=labels)
-    _check_learnable(training, spec, recipe)
+    _check_found(training, ground.spec, recipe)
     if not held:
         progress.warn("too little is annotated to hold a part back: the model is judged by what it learnt from")
         return _Split(training=training, validation=PatchSet(patches=cells, counts=counts, labels=everything))
@@ -193,11 +253,14 @@ def _split(
     return _Split(training=training, validation=validation)
 
 
-def _named(request: TrainRequest, opened: Sequence[OpenedSlide]) -> list[int]:
-    """Return the positions of the slides that the user wants to judge by."""
+def _named(
+    request: TrainRequest, opened: Sequence[OpenedSlide], failures: Sequence[Failure], progress: Progress
+) -> list[int]:
+    """Return the positions of the slides that the user wants to judge by, and tell which of them are of no use."""
     if not request.validation:
         return []
-    keys = {source.key for source in sources_of_project(request.project, request.validation, request.path_map)}
+    named = sources_of_project(request.project, request.validation, request.path_map)
+    keys = {source.key for source in named}
     positions = [i for i, one in enumerate(opened) if one.source.key in keys]
     if not positions:
         raise NoAnnotationError(
@@ -207,6 +270,10 @@ def _named(request: TrainRequest, opened: Sequence[OpenedSlide]) -> list[int]:
         raise NothingToTrainError(
             "every annotated slide that can be used is held back to judge by: annotate others, or name fewer"
         )
+    told = {failure.entry for failure in failures} | {opened[i].source.label for i in positions}
+    for source in named:
+        if source.label not in told:
+            progress.warn(f"{source.label} has no annotation to judge by; the others named are taken alone")
     return positions
 
 
@@ -220,17 +287,24 @@ def _unlabelled(slide: LabelledSlide, is_held_back: bool) -> LabelledSlide:
     return replace(slide, shapes=()) if is_held_back else slide
 
 
-def _check_learnable(training: PatchSet, spec: ModelSpec, recipe: Recipe) -> None:
+def _check_found(training: PatchSet, spec: ModelSpec, recipe: Recipe) -> None:
     if not training.patches:
         fov = spec.views[0].fov
         raise NothingToTrainError(
             f"no patch of {fov.size_px} px at {fov.mpp:g} µm/px has more than {100 * recipe.min_labelled_share:g} % of"
             " its pixels labelled: annotate larger areas, or lower --set min_labelled_share=..."
         )
+
+
+def _lacking(training: PatchSet, spec: ModelSpec) -> list[str]:
+    """Return the names of classes without pixels to learn from."""
     totals = zip(spec.classes, training.counts.sum(axis=0), strict=True)
     # The extra output may stay without pixels: nothing is written where it wins.
-    lacking = [item.name for item, count in totals if item.is_written and not count]
-    if lacking:
+    return [item.name for item, count in totals if item.is_written and not count]
+
+
+def _check_learnable(training: PatchSet, spec: ModelSpec) -> None:
+    if lacking := _lacking(training, spec):
         raise NothingToTrainError(
             f"nothing to learn {', '.join(map(repr, lacking))} from: too small for a patch, covered by smaller"
             " annotations, outside the image, or only on slides held back or left out; annotate more, or leave it out"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qpbridge.core.objects import PathClass, PathObject
 from qpbridge.core.progress import Progress
-from qpbridge.errors import NoAnnotationError, QpbridgeError
+from qpbridge.errors import NoAnnotationError
 from qpbridge.training.classes import ClassChoice
 from qpbridge.training.patches import LabelledSlide
 from qpbridge.vector.labels import annotated_area_px, label_shapes
-from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.failures import Failure, Failures
 from qpbridge.workflows.entries.sources import Source
 
 COARSER_MAX = 1.5
@@ -59,14 +59,18 @@ class Gathering:
     def __init__(self, sources: Sequence[Source], mpp: float | None, progress: Progress) -> None:
         self._mpp = mpp
         self._progress = progress
-        self._errors: list[QpbridgeError] = []
-        self.failures: list[Failure] = []
+        self._failures = Failures(progress)
         self._objects: list[tuple[Source, tuple[PathObject, ...]]] = []
         for source in sources:
-            with self._left_out_on_error(source):
+            with self._failures.kept(source.label):
                 self._objects.append((source, source.objects()))
-        if self._errors and not self._objects:
-            raise self._errors[0]
+        if self._failures.found and not self._objects:
+            raise self._failures.first_or(NoAnnotationError("no entry's annotations fit the memory of this machine"))
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """Entries that cannot be used."""
+        return self._failures.found
 
     @property
     def objects(self) -> list[PathObject]:
@@ -101,12 +105,10 @@ class Gathering:
         for source, objects in self._objects:
             if not label_shapes(objects, choice.names, background=choice.background).shapes:
                 continue
-            with self._left_out_on_error(source):
+            with self._failures.kept(source.label):
                 opened.append(self._open(source, objects, model_mpp, choice, stack))
         if not opened:
-            raise next(
-                iter(self._errors), NoAnnotationError(f"no annotation with an area of {', '.join(choice.names)}")
-            )
+            raise self._failures.first_or(NoAnnotationError(f"no annotation with an area of {', '.join(choice.names)}"))
         return opened
 
     def _open(
@@ -140,12 +142,3 @@ class Gathering:
             ),
             areas_um2={name: area * calibration.pixel_area_um2 for name, area in areas_px.items()},
         )
-
-    @contextlib.contextmanager
-    def _left_out_on_error(self, source: Source) -> Iterator[None]:
-        try:
-            yield
-        except QpbridgeError as error:
-            self._errors.append(error)
-            self.failures.append(Failure.of(source.label, error))
-            self._progress.warn(str(error))

@@ -61,6 +61,10 @@ class Source:
         Where the slide belongs to a project.
     path_map : PathMap or None
         Where the project's slides lie now.
+    given : tuple of PathObject or None
+        Objects that came with the request.
+    keeps_saved : bool
+        Whether those join the saved objects rather than take their place.
     """
 
     key: str
@@ -70,6 +74,8 @@ class Source:
     project: Project | None = None
     entry: ProjectEntry | None = None
     path_map: PathMap | None = None
+    given: tuple[PathObject, ...] | None = None
+    keeps_saved: bool = False
 
     @property
     def label(self) -> str:
@@ -97,13 +103,23 @@ class Source:
         return locate_slide(project, entry, path_map)
 
     def objects(self) -> tuple[PathObject, ...]:
-        """Return the objects that the project holds for this slide; none for a bare file.
+        """Return the objects of this slide: those given with the request, those saved in the project, or both.
+
+        A saved object of which there is a given one with the same id is out of date.
 
         Raises
         ------
         DamagedDataError
             If the entry's data cannot be read.
         """
+        if self.given is None:
+            return self._saved()
+        if not self.keeps_saved:
+            return self.given
+        renewed = {item.id for item in self.given}
+        return (*(item for item in self._saved() if item.id not in renewed), *self.given)
+
+    def _saved(self) -> tuple[PathObject, ...]:
         if self.entry is None:
             return ()
         project, entry, _ = self._in_project()

@@ -85,6 +85,23 @@ def test_a_failure_or_a_stop_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("height", [1, 512, 513, 1300])
+def test_progress_ends_at_its_total(tmp_path: Path, height: int) -> None:
+    class Noted(SilentProgress):
+        def __init__(self) -> None:
+            super().__init__()
+            self.told: list[tuple[int, int]] = []
+
+        def report(self, stage: str, done: int, total: int, **numbers: float) -> None:  # noqa: ARG002
+            self.told.append((done, total))
+
+    progress, image = Noted(), np.zeros((height, 300, 3), np.uint8)
+    calibration = PixelCalibration.square(0.5)
+    write_pyramid(tmp_path / "a.tif", (300, height), lambda top, rows: image[top : top + rows], calibration, progress)
+    strips = -(-height // STRIP_PX)
+    assert progress.told == [(done, strips) for done in range(strips + 1)]
+
+
 def test_an_empty_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match="0 x 5"):
         _write(tmp_path / "a.tif", np.zeros((5, 0, 3), np.uint8))

@@ -26,6 +26,7 @@ from qpbridge.errors import (
 )
 from qpbridge.models import bundle as bundles
 from qpbridge.models.bundle import load_bundle
+from qpbridge.qupath.geojson import write_objects
 from qpbridge.workflows.train import TrainRequest, train
 
 MakeProject = Callable[..., Path]
@@ -208,16 +209,22 @@ def test_an_older_bundle_is_replaced_when_all_is_done_and_kept_otherwise(
     assert left_over(request.out) == [request.out]
 
 
-@pytest.mark.parametrize("kind", ["project", "file"])
-def test_nothing_but_a_bundle_is_ever_replaced(
-    make_project: MakeProject, both: Both, request_of: RequestOf, tmp_path: Path, kind: str
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("project", "project exists and is no model bundle.*give another folder"),
+        ("file", "file exists and is no model bundle.*give another folder"),
+        ("file/model", r"no bundle can be written to .*model \(.+\): give another folder"),
+    ],
+)
+def test_a_bundle_that_cannot_be_written_is_told_before_training_and_nothing_else_is_replaced(
+    make_project: MakeProject, both: Both, request_of: RequestOf, tmp_path: Path, out: str, message: str
 ) -> None:
     project = make_project({"a.png": both()})
     (tmp_path / "file").write_text("notes")
-    out = tmp_path / kind
 
-    with pytest.raises(InvalidValueError, match=f"{kind} exists and is no model bundle.*give another folder"):
-        train(request_of(project, out=out), CancelledAfter("find patches", 1))
+    with pytest.raises(InvalidValueError, match=message):
+        train(request_of(project, out=tmp_path / out), CancelledAfter("find patches", 1))
 
     assert (project / "project.qpproj").is_file()
     assert (tmp_path / "file").read_text() == "notes"
@@ -232,9 +239,8 @@ def test_a_slide_that_is_gone_is_told_and_the_rest_is_learnt(
 
     report = train(request_of(project), progress)
 
-    (failure,) = report.failures
-    assert (failure.entry, failure.reason) == ("entry 1 'a.png'", "SLIDE_NOT_FOUND")
-    assert progress.warnings == [failure.message]
+    assert [(one.entry, one.reason) for one in report.failures] == [("entry 1 'a.png'", "SLIDE_NOT_FOUND")]
+    assert progress.warnings == [report.failures[0].message]
     assert report.training_entries == ("b.png",)
     assert report.to_dict()["failures"][0]["reason"] == "SLIDE_NOT_FOUND"
 
@@ -294,8 +300,8 @@ def test_annotations_too_small_for_a_patch_are_told(
 def test_a_class_without_visible_pixels_is_told(
     make_project: MakeProject, both: Both, annotate: Annotate, request_of: RequestOf
 ) -> None:
-    hidden = [*both(), annotate("Fat", 250, 100, 300, 150), annotate("Stroma", 250, 100, 299, 150)]
-    hidden.append(annotate("Stroma", 299, 100, 300, 150))
+    covers = [annotate("Stroma", 250, 100, 299, 150), annotate("Stroma", 299, 100, 300, 150)]
+    hidden = [*both(), annotate("Fat", 250, 100, 300, 150), *covers]
 
     with pytest.raises(NothingToTrainError, match=r"nothing to learn 'Fat' from: .*covered by smaller annotations"):
         train(request_of(make_project({"a.png": hidden})), SilentProgress())
@@ -326,8 +332,7 @@ def test_named_entries_judge_and_are_not_learnt_from(
     assert (by_name.training_patches, by_name.validation_patches) == (48, 24)
     assert beside.training_entries == ("a.png",)
     assert beside.validation_entries == ("b.png",)
-    areas = load_bundle(beside.bundle).provenance.annotated_area_um2
-    assert areas == pytest.approx({"Tumor": 20000 * 0.25, "Stroma": 20000 * 0.25})
+    assert load_bundle(beside.bundle).provenance.annotated_area_um2["Tumor"] == pytest.approx(20000 * 0.25)
 
 
 def test_there_must_be_something_to_judge_by_and_something_to_learn_from(
@@ -386,15 +391,59 @@ def test_a_completely_annotated_area_teaches_what_is_none_of_the_classes(
 def test_an_output_that_is_never_written_may_stay_without_pixels(
     make_project: MakeProject, annotate: Annotate, request_of: RequestOf
 ) -> None:
-    objects = [
-        annotate("Region*", 0, 0, 400, 300),
-        annotate("Tumor", 0, 0, 200, 300),
-        annotate("Stroma", 200, 0, 400, 300),
-    ]
-    project = make_project({"a.png": objects})
+    both = [annotate("Tumor", 0, 0, 200, 300), annotate("Stroma", 200, 0, 400, 300)]
+    project = make_project({"a.png": [annotate("Region*", 0, 0, 400, 300), *both]})
     (project / "classifiers" / "classes.json").write_text('{"pathClasses": []}')
 
     report = train(request_of(project), SilentProgress())
 
     assert report.classes == ("Stroma", "Tumor", "(unlabelled)")
     assert report.class_iou["(unlabelled)"] is None or report.class_iou["(unlabelled)"] == 0
+
+
+def test_a_background_that_nobody_left_free_is_left_out_with_a_warning(
+    make_project: MakeProject, annotate: Annotate, request_of: RequestOf
+) -> None:
+    region, tumor = annotate("Region*", 0, 0, 400, 300), annotate("Tumor", 0, 0, 200, 300)
+    full = make_project({"a.png": [region, tumor, annotate("Stroma", 200, 0, 400, 300)]})
+    one = make_project({"a.png": [region, annotate("Tumor", 0, 0, 400, 300)]}, folder="one")
+    progress = SilentProgress()
+
+    report = train(request_of(full), progress)
+
+    assert report.classes == ("Tumor", "Stroma")
+    assert ["'Background' is left out" in message for message in progress.warnings] == [True]
+    with pytest.raises(TooFewClassesError, match="only 'Tumor': it covers the areas marked as"):
+        train(request_of(one), SilentProgress())
+    with pytest.raises(NothingToTrainError, match="'Background' from"):
+        train(request_of(full, classes=("Tumor", "Stroma", "Background")), SilentProgress())
+
+
+def test_a_named_entry_without_annotations_is_told(
+    make_project: MakeProject, both: Both, request_of: RequestOf
+) -> None:
+    project = make_project({"a.png": both(), "b.png": both(), "c.png": [], "d.png": both()})
+    (project.parent / "slides" / "d.png").unlink()
+    progress = SilentProgress()
+
+    report = train(request_of(project, validation=("b.png", "c.png", "d.png")), progress)
+
+    assert report.validation_entries == ("b.png",)
+    assert [message for message in progress.warnings if "to judge by" in message] == [
+        "entry 3 'c.png' has no annotation to judge by; the others named are taken alone"
+    ]
+    assert len(progress.warnings) == 2
+
+
+def test_annotations_of_the_request_are_learnt_like_saved_ones(
+    make_project: MakeProject, both: Both, request_of: RequestOf, tmp_path: Path
+) -> None:
+    write_objects(tmp_path / "live.geojson", both())
+    project = make_project({"a.png": [], "b.png": both()})
+    live = {"a.png": (tmp_path / "live.geojson").read_text()}
+
+    report = train(request_of(project, annotations=live), SilentProgress())
+
+    assert sorted({*report.training_entries, *report.validation_entries}) == ["a.png", "b.png"]
+    with pytest.raises(InvalidValueError, match=r"annotations of entry 1 'a\.png' is no GeoJSON"):
+        train(request_of(project, annotations={"a.png": "{"}), CancelledAfter("find patches", 1))
