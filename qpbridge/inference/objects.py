@@ -13,15 +13,26 @@ import shapely
 
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject
+from qpbridge.inference.interest import Interest
 from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2, Outlining
 from qpbridge.inference.predicting import Mosaic
 from qpbridge.models.spec import ModelClass
 from qpbridge.vector.cleaning import remove_small
-from qpbridge.vector.placing import place
+from qpbridge.vector.cutting import cut
+from qpbridge.vector.placing import place, translate
 from qpbridge.vector.polygons import LabelledPolygon, vectorize
 from qpbridge.vector.smoothing import smooth
 
-__all__ = ["AREA", "DEFAULT_MIN_AREA_UM2", "Identity", "Outlining", "outlines", "to_annotations"]
+__all__ = [
+    "AREA",
+    "DEFAULT_MIN_AREA_UM2",
+    "Identity",
+    "Outlining",
+    "on_slide",
+    "outlines",
+    "pixel_area",
+    "to_annotations",
+]
 
 AREA: Final = "Area µm^2"
 """Name that QuPath gives to the area of an annotation."""
@@ -60,7 +71,11 @@ class Identity:
 
 
 def outlines(
-    mosaic: Mosaic, calibration: PixelCalibration, outlining: Outlining, bounds: Region
+    mosaic: Mosaic,
+    calibration: PixelCalibration,
+    outlining: Outlining,
+    bounds: Region,
+    interest: Interest | None = None,
 ) -> list[LabelledPolygon]:
     """Turn the labels of a mosaic into outlines that share their borders.
 
@@ -74,19 +89,34 @@ def outlines(
         What to leave out and to smooth.
     bounds : Region
         The image, level-0 px; outlines end there.
+    interest : Interest or None
+        Outlines end at its borders; what is cut there may be smaller than ``Outlining`` says.
 
     Returns
     -------
     list of LabelledPolygon
         Level-0 px, sorted by label, then in reading order.
     """
-    grid = mosaic.grid
-    pixel_area_um2 = grid.downsample_x * grid.downsample_y * calibration.pixel_area_um2
+    pixel_area_um2 = pixel_area(mosaic, calibration)
     cleaned = remove_small(mosaic.labels, outlining.min_area_um2 / pixel_area_um2)
-    polygons = smooth(vectorize(cleaned), outlining.smooth_um / math.sqrt(pixel_area_um2))
-    origin_px = (grid.region.x_px, grid.region.y_px)
-    placed = place(polygons, origin_px, (grid.downsample_x, grid.downsample_y), bounds)
+    tolerance_px = outlining.smooth_um / math.sqrt(pixel_area_um2)
+    polygons = smooth(vectorize(cleaned), tolerance_px, keeps_rim=interest is not None)
+    placed = on_slide(polygons, mosaic, bounds if interest is None else interest.bounds)
+    if interest is not None and not interest.is_box:
+        placed = cut(placed, interest.geometry)
     return sorted(placed, key=lambda polygon: polygon.label)
+
+
+def pixel_area(mosaic: Mosaic, calibration: PixelCalibration) -> float:
+    """Return the area of a pixel of a mosaic, µm²."""
+    return mosaic.grid.downsample_x * mosaic.grid.downsample_y * calibration.pixel_area_um2
+
+
+def on_slide(polygons: Sequence[LabelledPolygon], mosaic: Mosaic, bounds: Region) -> list[LabelledPolygon]:
+    """Bring outlines from px of a mosaic's labels to level-0 px, inside some bounds."""
+    grid = mosaic.grid
+    moved = translate(polygons, mosaic.x, mosaic.y)
+    return place(moved, (grid.region.x_px, grid.region.y_px), (grid.downsample_x, grid.downsample_y), bounds)
 
 
 def to_annotations(

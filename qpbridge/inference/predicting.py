@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
 from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import Tile, TileGrid, view_region
 from qpbridge.inference.engine import Batch, Engine
+from qpbridge.inference.interest import Interest
 
 _MARGIN_SHARE = 1 / 8
 """Rim of a tile that is not kept, as a share of its edge."""
@@ -53,6 +55,8 @@ class Scene:
         Tiles without it are blank glass and are not shown to the network (Ho et al. 2021, public code).
     wanted : Coverage or None
         Tiles without it are left unlabelled.
+    interest : Interest or None
+        Nothing else is labelled, except for some pixels around it.
     """
 
     slide: RegionReader
@@ -60,11 +64,12 @@ class Scene:
     region: Region
     tissue: Coverage | None = None
     wanted: Coverage | None = None
+    interest: Interest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mosaic:
-    """Labels of a region.
+    """Labels of a region, or of a window in it.
 
     Parameters
     ----------
@@ -72,10 +77,29 @@ class Mosaic:
         ``IGNORE_INDEX`` where nothing was predicted.
     grid : TileGrid
         Says where in level-0 px a pixel lies.
+    x, y : int
+        Where the window begins in the mosaic of the whole grid, mosaic px.
     """
 
     labels: LabelMap
     grid: TileGrid
+    x: int = 0
+    y: int = 0
+
+    @classmethod
+    def blank(cls, grid: TileGrid, interest: Interest | None) -> Mosaic:
+        """Return a mosaic without labels, as large as what is to be predicted."""
+        left, top, right, bottom = 0, 0, grid.mosaic_width, grid.mosaic_height
+        if interest is not None:
+            bounds, origin = interest.bounds, grid.region
+            left, right = _pixels(bounds.x_px - origin.x_px, bounds.width_px, grid.downsample_x, right)
+            top, bottom = _pixels(bounds.y_px - origin.y_px, bounds.height_px, grid.downsample_y, bottom)
+        return cls(labels=np.full((bottom - top, right - left), IGNORE_INDEX, np.uint8), grid=grid, x=left, y=top)
+
+    def window(self, tile: Tile) -> tuple[slice, slice]:
+        """Return the rows and columns in ``labels`` of the core of a tile; empty where it lies outside."""
+        height, width = self.labels.shape
+        return _cut(tile.y - self.y, tile.height, height), _cut(tile.x - self.x, tile.width, width)
 
 
 def default_margin_px(fov: FieldOfView) -> int:
@@ -86,7 +110,21 @@ def default_margin_px(fov: FieldOfView) -> int:
 def predict_labels(
     engine: Engine, scene: Scene, progress: Progress, margin_px: int | None = None, stage: str = "predict"
 ) -> Mosaic:
-    """Label a region tile by tile.
+    """Label a region tile by tile, as ``label_rows`` does.
+
+    Returns
+    -------
+    Mosaic
+        With all its rows.
+    """
+    *_, (mosaic, _) = label_rows(engine, scene, progress, margin_px, stage)
+    return mosaic
+
+
+def label_rows(
+    engine: Engine, scene: Scene, progress: Progress, margin_px: int | None = None, stage: str = "predict"
+) -> Iterator[tuple[Mosaic, int]]:
+    """Label a region tile by tile, row after row.
 
     Parameters
     ----------
@@ -101,10 +139,13 @@ def predict_labels(
     stage : str
         What progress calls this work.
 
-    Returns
-    -------
-    Mosaic
-        The same whatever the batch size and the number of readers, up to rounding inside the network.
+    Yields
+    ------
+    mosaic : Mosaic
+        Always the same object. Its labels do not depend on the batch size and the number of readers, up to
+        rounding inside the network.
+    rows : int
+        So many rows of it are final; more each time, at the end all.
 
     Raises
     ------
@@ -118,27 +159,59 @@ def predict_labels(
     fov = engine.segmenter.views[0].fov
     margin_px = default_margin_px(fov) if margin_px is None else margin_px
     grid = TileGrid(region=scene.region, fov=fov, margin_px=margin_px, calibration=scene.calibration)
-    labels: LabelMap = np.full((grid.mosaic_height, grid.mosaic_width), IGNORE_INDEX, np.uint8)
-    tiles = _tiles_to_predict(scene, grid, labels, engine.segmenter.background)
+    mosaic = Mosaic.blank(grid, scene.interest)
+    tiles = _tiles_to_predict(scene, mosaic, engine.segmenter.background)
     progress.report(stage, 0, len(tiles))
-    for done, (batch, cores) in enumerate(_labelled(engine, scene, tiles, progress), start=1):
+    done = known = 0
+    for batch, cores in _labelled(engine, scene, tiles, progress):
         for tile, core in zip(batch, cores, strict=True):
-            labels[tile.in_mosaic] = core[tile.in_view]
-        progress.report(stage, min(done * engine.runtime.batch_size, len(tiles)), len(tiles))
-    return Mosaic(labels=labels, grid=grid)
+            _paint(mosaic, tile, core[tile.in_view], scene.interest)
+        done += len(batch)
+        progress.report(stage, done, len(tiles))
+        if done < len(tiles) and tiles[done].y - mosaic.y > known:
+            known = tiles[done].y - mosaic.y
+            yield mosaic, known
+    yield mosaic, len(mosaic.labels)
 
 
-def _tiles_to_predict(scene: Scene, grid: TileGrid, labels: LabelMap, background: int | None) -> list[Tile]:
+def _tiles_to_predict(scene: Scene, mosaic: Mosaic, background: int | None) -> list[Tile]:
     tiles = []
-    for tile in grid:
-        core = _core(grid, tile)
-        if scene.wanted is not None and not scene.wanted.covers(core):
+    for tile in mosaic.grid:
+        core = _core(mosaic.grid, tile)
+        if mosaic.labels[mosaic.window(tile)].size == 0 or not _is_wanted(scene, core):
             continue
         if scene.tissue is None or scene.tissue.covers(core):
             tiles.append(tile)
         elif background is not None:
-            labels[tile.in_mosaic] = background
+            _paint(mosaic, tile, np.full((tile.height, tile.width), background, np.uint8), scene.interest)
     return tiles
+
+
+def _is_wanted(scene: Scene, core: Region) -> bool:
+    return all(one is None or one.covers(core) for one in (scene.wanted, scene.interest))
+
+
+def _paint(mosaic: Mosaic, tile: Tile, core: LabelMap, interest: Interest | None) -> None:
+    rows, columns = mosaic.window(tile)
+    top, left = tile.y - mosaic.y, tile.x - mosaic.x
+    part = core[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    touched = None if interest is None else interest.touched(_core(mosaic.grid, tile), tile.width, tile.height)
+    if touched is not None:
+        shown = touched[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        part = np.where(shown, part, np.uint8(IGNORE_INDEX))
+    mosaic.labels[rows, columns] = part
+
+
+def _pixels(begin_px: float, length_px: float, downsample: float, most: int) -> tuple[int, int]:
+    # 1e-6 absorbs the rounding of a border that lies between two pixels.
+    begin = min(max(0, math.floor(begin_px / downsample + 1e-6)), most - 1)
+    end = math.ceil((begin_px + length_px) / downsample - 1e-6)
+    return begin, min(max(begin + 1, end), most)
+
+
+def _cut(begin: int, length: int, most: int) -> slice:
+    first = min(max(0, begin), most)
+    return slice(first, max(first, min(begin + length, most)))
 
 
 def _core(grid: TileGrid, tile: Tile) -> Region:

@@ -18,7 +18,13 @@ _NONE = -1
 _ENDLESS = 1 << 62  # more than any sum of pixels, less than overflows
 
 
-def merge_small(label_map: LabelMap, ids: npt.NDArray[np.uint32], count: int, min_area: float) -> None:
+def merge_small(
+    label_map: LabelMap,
+    ids: npt.NDArray[np.uint32],
+    count: int,
+    min_area: float,
+    is_fixed: npt.NDArray[np.bool_] | None = None,
+) -> None:
     """Let the small pieces of a label map join their neighbors, smallest first, in place.
 
     A small piece takes the label that has the longest border with it, and is one with all its neighbors of that
@@ -36,13 +42,24 @@ def merge_small(label_map: LabelMap, ids: npt.NDArray[np.uint32], count: int, mi
         Largest value in ``ids``.
     min_area : float
         Pieces with fewer pixels are small.
+    is_fixed : ndarray of bool, shape (count + 1,), or None
+        Pieces that count as large, whatever their size.
     """
-    _merge(label_map, ids, count, float(min_area))
+    if is_fixed is None:
+        is_fixed = np.zeros(count + 1, np.bool_)
+    _merge(label_map, ids, count, float(min_area), is_fixed)
 
 
 @njit(cache=True, nogil=True)
-def _merge(label_map: LabelMap, ids: npt.NDArray[np.uint32], count: int, min_area: float) -> None:
+def _merge(
+    label_map: LabelMap,
+    ids: npt.NDArray[np.uint32],
+    count: int,
+    min_area: float,
+    is_fixed: npt.NDArray[np.bool_],
+) -> None:
     labels, areas = _survey(label_map, ids, count)
+    areas = np.where(is_fixed, np.maximum(areas, np.int64(np.ceil(min_area))), areas)
     parents = np.arange(len(labels))
     borders = _borders(ids, areas < min_area)
     queue = [(areas[piece], piece) for piece in range(len(areas)) if areas[piece] < min_area]

@@ -61,6 +61,15 @@ def place(
     return result
 
 
+def translate(polygons: Sequence[LabelledPolygon], x_px: int, y_px: int) -> list[LabelledPolygon]:
+    """Move polygons by whole pixels, which keeps their coordinates exact."""
+    if not (x_px or y_px):
+        return list(polygons)
+    geometries = np.array([polygon.geometry for polygon in polygons], dtype=object)
+    moved = shapely.transform(geometries, lambda points: points + np.array([x_px, y_px]))
+    return [replace(polygon, geometry=geometry) for polygon, geometry in zip(polygons, moved, strict=True)]
+
+
 def _grid_inside(bounds: Region) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     # 1e-6 absorbs the rounding of bounds that lie on the grid.
     lowest = np.ceil(np.array([bounds.x_px, bounds.y_px]) * _STEPS_PER_PX - 1e-6)

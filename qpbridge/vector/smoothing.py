@@ -11,7 +11,9 @@ import shapely
 from qpbridge.vector.polygons import LabelledPolygon
 
 
-def smooth(polygons: Sequence[LabelledPolygon], tolerance_px: float) -> list[LabelledPolygon]:
+def smooth(
+    polygons: Sequence[LabelledPolygon], tolerance_px: float, *, keeps_rim: bool = False
+) -> list[LabelledPolygon]:
     """Take small corners off all outlines at once: shared borders stay shared, without gaps or overlaps.
 
     Visvalingam and Whyatt's rule, as in GEOS: as long as two neighboring points and the one between them span
@@ -27,6 +29,8 @@ def smooth(polygons: Sequence[LabelledPolygon], tolerance_px: float) -> list[Lab
         A valid coverage, as ``vectorize`` returns it; all of it, or borders with what is left out move.
     tolerance_px : float
         Square root of the largest area taken off at once, in units of the coordinates; 0 changes nothing.
+    keeps_rim : bool
+        Leave borders with nobody as they are.
 
     Returns
     -------
@@ -40,5 +44,5 @@ def smooth(polygons: Sequence[LabelledPolygon], tolerance_px: float) -> list[Lab
     if tolerance_px <= 0 or not polygons:
         return list(polygons)
     geometries = np.array([polygon.geometry for polygon in polygons], dtype=object)
-    smoothed = shapely.coverage_simplify(geometries, tolerance_px)
+    smoothed = shapely.coverage_simplify(geometries, tolerance_px, simplify_boundary=not keeps_rim)
     return [replace(polygon, geometry=geometry) for polygon, geometry in zip(polygons, smoothed, strict=True)]

@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapely import Point, box
+from shapely.geometry.base import BaseGeometry
 from torch import Tensor, nn
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
@@ -13,7 +15,8 @@ from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, DamagedSlideError, InvalidValueError
 from qpbridge.inference.device import Runtime
 from qpbridge.inference.engine import Engine, Segmenter
-from qpbridge.inference.predicting import Scene, default_margin_px, predict_labels
+from qpbridge.inference.interest import Interest
+from qpbridge.inference.predicting import Scene, default_margin_px, label_rows, predict_labels
 from qpbridge.models.spec import ModelClass
 
 HALF = PixelCalibration.square(0.5)
@@ -266,3 +269,73 @@ def test_a_margin_that_leaves_no_core_is_refused() -> None:
 
 def test_the_default_margin_is_an_eighth_of_the_tile() -> None:
     assert default_margin_px(FieldOfView(size_px=256, mpp=0.5)) == 32
+
+
+def interesting(slide: FormulaSlide, geometry: BaseGeometry, finer: float = 1) -> Scene:
+    calibration = PixelCalibration.square(0.5 / finer)
+    return Scene(
+        slide=slide, calibration=calibration, region=slide.whole, interest=Interest.of([geometry], slide.whole)
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(x=st.integers(0, 120), y=st.integers(0, 90), width=st.integers(1, 60), height=st.integers(1, 60))
+def test_a_box_of_interest_shows_what_the_whole_slide_shows_there(x: int, y: int, width: int, height: int) -> None:
+    slide = FormulaSlide()
+    whole = labels_of(Neighborhood(radius=3), 24, 2)
+
+    mosaic = predict_labels(
+        engine_of(Neighborhood(radius=3), 24),
+        interesting(slide, box(x, y, x + width, y + height)),
+        SilentProgress(),
+        2,
+    )
+
+    assert (mosaic.x, mosaic.y) == (x, y)
+    np.testing.assert_array_equal(mosaic.labels, whole[y : y + height, x : x + width])
+
+
+def test_only_the_pixels_of_interest_and_those_around_are_labelled() -> None:
+    slide = FormulaSlide()
+    disk = Point(70, 60).buffer(30)
+    whole = labels_of(Pointwise(), 24, 2)
+
+    mosaic = predict_labels(engine_of(Pointwise(), 24), interesting(slide, disk), SilentProgress(), 2)
+
+    rows, columns = (np.arange(size) + 0.5 for size in mosaic.labels.shape)
+    distance = np.hypot(columns[None] + mosaic.x - 70, rows[:, None] + mosaic.y - 60)
+    assert (mosaic.x, mosaic.y, *mosaic.labels.shape) == (40, 30, 60, 60)
+    assert (mosaic.labels[distance < 31] != IGNORE_INDEX).all()
+    assert (mosaic.labels[distance > 33.5] == IGNORE_INDEX).all()
+    shown = mosaic.labels != IGNORE_INDEX
+    np.testing.assert_array_equal(mosaic.labels[shown], whole[30:90, 40:100][shown])
+
+
+def test_a_window_begins_and_ends_with_whole_pixels_of_the_model() -> None:
+    scene = interesting(FormulaSlide(), box(11, 20, 40.5, 21), finer=4)
+
+    mosaic = predict_labels(engine_of(Pointwise(), 24), scene, SilentProgress(), 2)
+
+    assert (mosaic.x, mosaic.y, *mosaic.labels.shape) == (2, 5, 1, 9)
+
+
+def test_rows_become_final_from_top_to_bottom() -> None:
+    slide = FormulaSlide()
+    scene = Scene(slide=slide, calibration=HALF, region=slide.whole)
+    whole = labels_of(Pointwise(), 24, 2)
+    known = []
+
+    for mosaic, rows in label_rows(engine_of(Pointwise(), 24), scene, SilentProgress(), 2):
+        np.testing.assert_array_equal(mosaic.labels[:rows], whole[:rows])
+        known.append(rows)
+
+    assert known == [20, 40, 60, 80, 100, 110]
+
+
+def test_rows_without_tissue_are_final_at_once() -> None:
+    slide = FormulaSlide()
+    scene = Scene(slide=slide, calibration=HALF, region=slide.whole, tissue=LeftOf(-1))
+
+    (only,) = label_rows(engine_of(Pointwise(), 24), scene, SilentProgress(), 2)
+
+    assert only[1] == 110

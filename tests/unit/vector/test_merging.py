@@ -52,3 +52,13 @@ def test_a_mosaic_of_small_pieces_becomes_large_ones() -> None:
     label_map = np.array([[int(label) for label in row] for row in rows], np.uint8)
     ids = cc3d.connected_components(label_map + np.uint8(1), connectivity=4)
     assert np.bincount(ids.ravel())[1:].min() >= 10
+
+
+def test_fixed_pieces_count_as_large() -> None:
+    label_map = np.array([[0, 1, 2, 3, 3, 3]], np.uint8)
+
+    merge_small(
+        label_map, np.array([[1, 2, 3, 4, 4, 4]], np.uint32), 4, 3, np.array([False, False, True, False, False])
+    )
+
+    assert label_map.tolist() == [[1, 1, 1, 3, 3, 3]]

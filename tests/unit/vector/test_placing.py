@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from qpbridge.core.arrays import LabelMap
 from qpbridge.core.geometry import Region
-from qpbridge.vector.placing import place
+from qpbridge.vector.placing import place, translate
 from qpbridge.vector.polygons import LabelledPolygon, vectorize
 from qpbridge.vector.smoothing import smooth
 
@@ -102,3 +102,12 @@ def test_what_snapping_makes_invalid_is_repaired_and_its_pixels_are_shared_out()
 
 def test_nothing_to_place_gives_nothing() -> None:
     assert place([], (0, 0), (1, 1), WIDE) == []
+
+
+def test_polygons_move_by_whole_pixels() -> None:
+    polygons = vectorize(np.array([[0, 1], [0, 0]], np.uint8))
+
+    moved = translate(polygons, 3, -1)
+
+    assert [polygon.geometry.bounds for polygon in moved] == [(3, -1, 5, 1), (4, -1, 5, 0)]
+    assert translate(polygons, 0, 0) == polygons

@@ -85,3 +85,15 @@ def test_no_tolerance_and_no_polygons_change_nothing() -> None:
 
     assert smooth(polygons, 0) == polygons
     assert smooth([], 2.0) == []
+
+
+def test_the_rim_stays_on_request() -> None:
+    label_map = disk(40)
+    label_map[label_map == 0] = 255
+    label_map[:20][label_map[:20] == 1] = 0
+    polygons = vectorize(label_map)
+
+    kept, moved = (geometries(smooth(polygons, 3, keeps_rim=keeps_rim)) for keeps_rim in (True, False))
+
+    assert shapely.union_all(kept).equals(shapely.union_all(geometries(polygons)))
+    assert not shapely.union_all(moved).equals(shapely.union_all(geometries(polygons)))
