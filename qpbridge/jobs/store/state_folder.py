@@ -19,6 +19,9 @@ from qpbridge.files import list_temporaries, remove_listed
 ENVIRONMENT: Final = "QPBRIDGE_STATE"
 """Environment variable that names the folder."""
 
+SERVER_END_S: Final = 1.0
+"""How long a killed server's lock may stay closed, s: a process that it was about to start still holds it."""
+
 _POLL_S: Final = 0.02
 
 
@@ -174,7 +177,7 @@ class ServerLock:
 
     def __init__(self, folder: StateFolder) -> None:
         self._lock = FileLock(folder.server_lock)
-        if not self._lock.acquire():
+        if not self._lock.acquire(SERVER_END_S):
             holder = _holder(self._lock.read())
             self._lock.release()
             raise ServerRunningError(

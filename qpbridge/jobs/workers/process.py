@@ -29,19 +29,23 @@ LEFTOVERS_WAIT_S: Final = 5.0
 """How long the lock of a killed worker may take to open, s."""
 
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class WorkerProcess:
     """A process that does jobs on one device; ``start`` makes one."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str, log: Path, folder: StateFolder) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, connection: Connection, name: str, folder: StateFolder, log: Path
+    ) -> None:
         self.log = log
         self.is_ready = False
         self._process = process
+        self._reader, self._writer = connection
         self._name = name
         self._folder = folder
         self._log_begin = 0
         self._burial = asyncio.create_task(self._bury())
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
 
     @classmethod
     async def start(cls, entry: str, device: str, folder: StateFolder) -> Self:
@@ -61,8 +65,10 @@ class WorkerProcess:
         log = folder.log(device)
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = (str(theirs.fileno()), entry, device, name, str(folder.path))
-        # -P: a server started in somebody's folder must not import what lies there.
-        with theirs, log.open("ab") as output:
+        connection = await asyncio.open_unix_connection(sock=ours, limit=READ_BYTES)
+        with theirs, log.open("ab") as output, contextlib.ExitStack() as on_failure:
+            on_failure.callback(connection[1].close)
+            # -P: a server started in somebody's folder must not import what lies there.
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", child.__name__, *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -71,9 +77,8 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        worker = cls(process, name, log, folder)
-        worker._reader, worker._writer = await asyncio.open_unix_connection(sock=ours, limit=READ_BYTES)
-        return worker
+            on_failure.pop_all()
+        return cls(process, connection, name, folder, log)
 
     @property
     def is_alive(self) -> bool:
