@@ -19,6 +19,9 @@ from qpbridge.files import list_temporaries, remove_listed
 ENVIRONMENT: Final = "QPBRIDGE_STATE"
 """Environment variable that names the folder."""
 
+CLAIM_S: Final = 5.0
+"""How long others may take for a look at whether a process lives, s."""
+
 SERVER_END_S: Final = 1.0
 """How long a killed server's lock may stay closed, s: a process that it was about to start still holds it."""
 
@@ -68,7 +71,7 @@ class StateFolder:
             Of the process; nobody else's.
         """
         with FileLock(self._lock_of(name)) as lock:
-            lock.acquire()
+            lock.acquire(CLAIM_S)
             with list_temporaries(self._listing_of(name)):
                 yield
             lock.path.unlink(missing_ok=True)
@@ -149,7 +152,11 @@ class FileLock:
                     return False
                 time.sleep(_POLL_S)
             else:
-                return True
+                if os.fstat(self._file.fileno()).st_nlink:
+                    return True
+                # Who had it last has removed the file, so that nobody else would see this lock.
+                self._file.close()
+                self._file = self.path.open("a+b", buffering=0)
 
     def write(self, content: bytes) -> None:
         """Tell others something."""

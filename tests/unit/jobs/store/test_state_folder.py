@@ -137,6 +137,28 @@ def test_a_lock_has_one_holder(tmp_path: Path):
         assert second.acquire()
 
 
+def test_a_lock_whose_file_was_removed_is_taken_where_others_see_it(tmp_path: Path):
+    with FileLock(tmp_path / "lock") as first, FileLock(tmp_path / "lock") as second:
+        first.acquire()
+        first.path.unlink()
+        first.release()
+
+        assert second.acquire()
+        with FileLock(tmp_path / "lock") as third:
+            assert not third.acquire()
+
+
+def test_a_process_that_is_looked_at_just_then_is_alive_all_the_same(folder: StateFolder, tmp_path: Path):
+    looking = FileLock(folder.path / "processes" / "one.lock")
+    looking.acquire()
+    timer = threading.Timer(0.1, looking.release)
+    timer.start()
+
+    with folder.alive("one"):
+        assert folder.is_alive("one")
+    timer.join()
+
+
 def test_what_a_holder_tells_others_can_read(tmp_path: Path):
     with FileLock(tmp_path / "lock") as first, FileLock(tmp_path / "lock") as second:
         first.acquire()
