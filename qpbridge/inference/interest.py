@@ -67,6 +67,10 @@ class Interest:
         """Whether it is that rectangle itself."""
         return bool(shapely.equals(self.geometry, self.geometry.envelope))
 
+    def is_all_of(self, region: Region) -> bool:
+        """Whether nothing of a region lies outside."""
+        return bool(shapely.covers(self._prepared, _box(region)))
+
     def covers(self, region: Region) -> bool:
         """Whether any of it lies in a region."""
         return bool(shapely.intersects(self._prepared, _box(region)))

@@ -98,7 +98,9 @@ def outlines(
         Level-0 px, sorted by label, then in reading order.
     """
     pixel_area_um2 = pixel_area(mosaic, calibration)
-    cleaned = remove_small(mosaic.labels, outlining.min_area_um2 / pixel_area_um2)
+    # Around an area of interest is not nothing, but what nobody asked for.
+    may_vanish = interest is None or interest.is_all_of(bounds)
+    cleaned = remove_small(mosaic.labels, outlining.min_area_um2 / pixel_area_um2, may_vanish=may_vanish)
     tolerance_px = outlining.smooth_um / math.sqrt(pixel_area_um2)
     polygons = smooth(vectorize(cleaned), tolerance_px, keeps_rim=interest is not None)
     placed = on_slide(polygons, mosaic, bounds if interest is None else interest.bounds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -123,7 +123,7 @@ def predict_labels(
 
 def label_rows(
     engine: Engine, scene: Scene, progress: Progress, margin_px: int | None = None, stage: str = "predict"
-) -> Iterator[tuple[Mosaic, int]]:
+) -> Generator[tuple[Mosaic, int], None, None]:
     """Label a region tile by tile, row after row.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import shapely
 
 from qpbridge.core.arrays import LabelMap, Mask
-from qpbridge.core.geometry import PixelCalibration
+from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.inference.interest import Interest
 from qpbridge.inference.objects import on_slide, outlines, pixel_area
 from qpbridge.inference.outlining import Outlining
@@ -30,6 +30,7 @@ def stream_outlines(
     calibration: PixelCalibration,
     outlining: Outlining,
     interest: Interest,
+    bounds: Region,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[list[LabelledPolygon]]:
     """Yield the outlines of a mosaic that comes row after row; together they are those of ``outlines``.
@@ -47,9 +48,12 @@ def stream_outlines(
         What to leave out and to smooth.
     interest : Interest
         Outlines end at its borders.
+    bounds : Region
+        The image, level-0 px.
     clock : callable
         Returns seconds.
     """
+    min_area_um2, may_vanish = outlining.min_area_um2, interest.is_all_of(bounds)
     mosaic, growing, pause_until_s = None, None, -np.inf
     at_border: list[LabelledPolygon] = []
     for mosaic, known in rows:
@@ -57,12 +61,12 @@ def stream_outlines(
         if outlining.smooth_um or not (is_last or clock() >= pause_until_s):
             continue
         began_s = clock()
-        growing = growing or Growing(mosaic.labels, outlining.min_area_um2 / pixel_area(mosaic, calibration))
+        growing = growing or Growing(mosaic.labels, min_area_um2 / pixel_area(mosaic, calibration), may_vanish)
         polygons = on_slide(growing.take(known), mosaic, interest.bounds)
         yield from _apart(polygons, interest, at_border)
         pause_until_s = clock() + _PAUSE * (clock() - began_s)
     if mosaic is not None and outlining.smooth_um:
-        yield outlines(mosaic, calibration, outlining, interest.bounds, interest)
+        yield outlines(mosaic, calibration, outlining, bounds, interest)
     if at_border:
         yield cut(at_border, interest.geometry)
 
@@ -91,12 +95,13 @@ class Growing:
     ----------
     labels : ndarray of uint8, shape (H, W)
         C order; small pieces change their labels in it.
-    min_area_px : float
+    min_area_px, may_vanish
         As for ``remove_small``.
     """
 
-    def __init__(self, labels: LabelMap, min_area_px: float) -> None:
+    def __init__(self, labels: LabelMap, min_area_px: float, may_vanish: bool = True) -> None:
         self._labels = labels
+        self._may_vanish = may_vanish
         self._min_area_px = min_area_px
         self._top = 0
         self._given = np.empty(0, np.int64)
@@ -137,7 +142,6 @@ class Growing:
             return np.zeros(part.shape, np.bool_)
         # The ignore index wraps around to 0: nobody's, and never small.
         ids, count = cc3d.connected_components(part + np.uint8(1), connectivity=4, return_N=True, out_dtype=np.uint32)
-        ids = np.asarray(ids, np.uint32)
         areas = cc3d.statistics(ids, no_slice_conversion=True)["voxel_counts"]
         is_fixed = np.zeros(count + 1, np.bool_)
         is_fixed[0] = True
@@ -148,7 +152,7 @@ class Growing:
             undecided = _reaching_down((areas < self._min_area_px)[ids] & ~is_fixed[ids])
             is_fixed[ids[undecided]] = True
         is_fixed[0] = False
-        merge_small(part, ids, count, self._min_area_px, is_fixed)
+        merge_small(part, ids.astype(np.uint32, copy=False), count, self._min_area_px, is_fixed, self._may_vanish)
         return undecided
 
 

@@ -21,10 +21,10 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import NO_MAPPING, NO_MEASUREMENTS, ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import DamagedGeoJsonError
-from qpbridge.qupath.geojson_writing import Written, write_objects
+from qpbridge.qupath.geojson_writing import Written, feature_lines, write_objects
 from qpbridge.qupath.outlines import DEPTHS, EMPTY_DROPPED, NOT_FINITE_DROPPED, FaultyGeometry, from_members
 
-__all__ = ["GeoJsonObjects", "Written", "parse_objects", "read_objects", "write_objects"]
+__all__ = ["GeoJsonObjects", "Written", "feature_lines", "parse_objects", "read_objects", "write_objects"]
 
 NUCLEUS_DROPPED: Final = "nucleus left out"
 MEASUREMENT_DROPPED: Final = "measurement that is no number left out"

@@ -88,6 +88,16 @@ def write_objects(path: Path, objects: Iterable[PathObject]) -> Written:
     return Written(count=tally.count, mended=tally.mended, dropped=tally.dropped)
 
 
+def feature_lines(objects: Iterable[PathObject]) -> Iterator[bytes]:
+    """Yield each object as the line that ``write_objects`` writes for it, without a comma and an end of line.
+
+    An object of which nothing is left on the grid of 0.01 px has none.
+    """
+    tally = _Tally()
+    for batch in _batches(objects):
+        yield from _features(batch, tally)
+
+
 def uuid_of(text: str) -> str:
     """Return an id as it is where it is a UUID, and else one made of it; QuPath would replace it by a random one."""
     return text if _UUID.fullmatch(text) else str(uuid.uuid5(uuid.NAMESPACE_OID, text))

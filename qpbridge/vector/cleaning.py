@@ -7,7 +7,7 @@ import numpy as np
 from qpbridge.core.arrays import LabelMap
 
 
-def remove_small(label_map: LabelMap, min_area_px: float) -> LabelMap:
+def remove_small(label_map: LabelMap, min_area_px: float, *, may_vanish: bool = True) -> LabelMap:
     """Let small 4-connected pieces join the neighbor with which they share the longest border.
 
     The smallest goes first, and what has joined grows: so chains and mosaics of small pieces become large
@@ -22,6 +22,8 @@ def remove_small(label_map: LabelMap, min_area_px: float) -> LabelMap:
         Not changed.
     min_area_px : float
         Pieces with fewer pixels are small; up to 1 leaves all as they are.
+    may_vanish : bool
+        Whether small pieces may join those of ``IGNORE_INDEX``; otherwise one that has no other neighbor stays.
 
     Returns
     -------
@@ -39,5 +41,5 @@ def remove_small(label_map: LabelMap, min_area_px: float) -> LabelMap:
     cleaned = np.add(label_map, np.uint8(1), order="C")
     ids, count = cc3d.connected_components(cleaned, connectivity=4, return_N=True, out_dtype=np.uint32)
     cleaned -= np.uint8(1)
-    merge_small(cleaned, ids.astype(np.uint32, copy=False), count, min_area_px)
+    merge_small(cleaned, ids.astype(np.uint32, copy=False), count, min_area_px, may_vanish=may_vanish)
     return cleaned

@@ -24,6 +24,7 @@ def merge_small(
     count: int,
     min_area: float,
     is_fixed: npt.NDArray[np.bool_] | None = None,
+    may_vanish: bool = True,
 ) -> None:
     """Let the small pieces of a label map join their neighbors, smallest first, in place.
 
@@ -44,10 +45,12 @@ def merge_small(
         Pieces with fewer pixels are small.
     is_fixed : ndarray of bool, shape (count + 1,), or None
         Pieces that count as large, whatever their size.
+    may_vanish : bool
+        Whether small pieces may join what belongs to nobody.
     """
     if is_fixed is None:
         is_fixed = np.zeros(count + 1, np.bool_)
-    _merge(label_map, ids, count, float(min_area), is_fixed)
+    _merge(label_map, ids, count, float(min_area), is_fixed, may_vanish)
 
 
 @njit(cache=True, nogil=True)
@@ -57,6 +60,7 @@ def _merge(
     count: int,
     min_area: float,
     is_fixed: npt.NDArray[np.bool_],
+    may_vanish: bool,
 ) -> None:
     labels, areas = _survey(label_map, ids, count)
     areas = np.where(is_fixed, np.maximum(areas, np.int64(np.ceil(min_area))), areas)
@@ -68,7 +72,7 @@ def _merge(
         area, piece = heapq.heappop(queue)
         if parents[piece] != piece or areas[piece] != area:
             continue
-        label = _longest_border(piece, labels, parents, borders)
+        label = _longest_border(piece, labels, parents, borders, may_vanish)
         if label == _NONE:
             continue
         labels[piece] = label
@@ -115,7 +119,7 @@ def _borders(ids: npt.NDArray[np.uint32], is_small: npt.NDArray[np.bool_]) -> Bo
 
 
 @njit(cache=True, nogil=True)
-def _longest_border(piece: int, labels: Integers, parents: Integers, borders: Borders) -> int:
+def _longest_border(piece: int, labels: Integers, parents: Integers, borders: Borders, may_vanish: bool) -> int:
     heads, _, beyond, following = borders
     lengths = np.zeros(256, np.int64)
     edge = heads[piece]
@@ -123,6 +127,7 @@ def _longest_border(piece: int, labels: Integers, parents: Integers, borders: Bo
         other = _root(parents, beyond[edge])
         lengths[labels[other]] += other != piece
         edge = following[edge]
+    lengths[IGNORE_INDEX] *= may_vanish
     return int(lengths.argmax()) if lengths.any() else _NONE
 
 

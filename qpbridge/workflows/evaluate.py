@@ -37,6 +37,7 @@ __all__ = ["EntryScore", "EvaluateRequest", "EvaluationReport", "evaluate"]
 
 if TYPE_CHECKING:
     from qpbridge.models.bundle import Bundle
+    from qpbridge.workflows.predicting.warm import LoadBundle
 
 UM2_PER_MM2: Final = 1e6
 
@@ -119,11 +120,20 @@ class EvaluationReport:
         return to_table(self.pooled)
 
 
-def evaluate(request: EvaluateRequest, progress: Progress) -> EvaluationReport:
+def evaluate(request: EvaluateRequest, progress: Progress, load: LoadBundle | None = None) -> EvaluationReport:
     """Compare predictions with the annotations of every entry; one that fails is told and does not stop the rest.
 
     A model is compared on its own pixels, before small regions are removed; written predictions on the pixels
     of the slide. Where nothing was predicted, an annotated pixel counts as missed.
+
+    Parameters
+    ----------
+    request : EvaluateRequest
+        What to compare.
+    progress : Progress
+        Told of each entry.
+    load : callable or None
+        Gives the model of a folder; ``load_bundle`` where None.
 
     Raises
     ------
@@ -145,7 +155,7 @@ def evaluate(request: EvaluateRequest, progress: Progress) -> EvaluationReport:
         request.annotations,
         request.annotations_mode,
     )
-    comparison = _comparison(request, sources, progress)
+    comparison = _comparison(request, sources, progress, load)
     entries: list[EntryScore] = []
     failures = Failures(progress)
     unlabelled: list[str] = []
@@ -258,14 +268,16 @@ class _Files:
         return frame, ShapePrediction(predicted.shapes)
 
 
-def _comparison(request: EvaluateRequest, sources: Sequence[Source], progress: Progress) -> _Comparison:
+def _comparison(
+    request: EvaluateRequest, sources: Sequence[Source], progress: Progress, load: LoadBundle | None
+) -> _Comparison:
     if request.predictions is not None and request.model is None:
         return _Files(request.predictions, sources)
     if request.model is None or request.predictions is not None:
         raise InvalidValueError("give either a model or a folder of predictions to evaluate")
     from qpbridge.models.bundle import load_bundle
 
-    return _Model(load_bundle(request.model), request.device, progress)
+    return _Model((load or load_bundle)(request.model), request.device, progress)
 
 
 def _score(source: Source, mpp: float | None, comparison: _Comparison) -> EntryScore | None:

@@ -134,8 +134,8 @@ class PredictRegionRequest:
         A project (a ``.qpproj`` file or its folder), or a slide.
     model : Path
         Bundle.
-    region : Region
-        Level-0 px; objects end at its borders, and at those of the image.
+    region : Region or None
+        Level-0 px; objects end at its borders, and at those of the image. The whole image where None.
     entry : str or None
         Id or image name; may be None for a slide, and for a project of one entry.
     mpp, device, path_map, min_area_um2, smooth_um, use_tissue_mask, margin_px, seed, annotations, annotations_mode
@@ -144,7 +144,7 @@ class PredictRegionRequest:
 
     input: Path
     model: Path
-    region: Region
+    region: Region | None = None
     entry: str | None = None
     mpp: float | None = None
     device: str = "auto"
@@ -252,8 +252,30 @@ class InspectRequest:
     path_map: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportModelRequest:
+    """Which model to export.
+
+    Parameters
+    ----------
+    model : Path
+        Bundle.
+    out : Path
+        The ``.onnx`` file.
+    """
+
+    model: Path
+    out: Path
+
+
 Request: TypeAlias = (
-    TrainRequest | PredictRequest | PredictRegionRequest | EvaluateRequest | ExportRequest | InspectRequest
+    TrainRequest
+    | PredictRequest
+    | PredictRegionRequest
+    | EvaluateRequest
+    | ExportRequest
+    | InspectRequest
+    | ExportModelRequest
 )
 
 KINDS: Final[Mapping[str, type[Request]]] = {
@@ -263,6 +285,7 @@ KINDS: Final[Mapping[str, type[Request]]] = {
     "evaluate": EvaluateRequest,
     "export": ExportRequest,
     "inspect": InspectRequest,
+    "export_model": ExportModelRequest,
 }
 """Kinds of work, by the name of the workflow."""
 

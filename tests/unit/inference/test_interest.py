@@ -39,6 +39,11 @@ def test_without_an_area_in_the_image_there_is_nothing_to_predict(areas: list[Ba
         Interest.of(areas, IMAGE)
 
 
+def test_it_may_be_all_of_the_image() -> None:
+    assert Interest.of([box(-5, -5, 200, 200)], IMAGE).is_all_of(IMAGE)
+    assert not Interest.of([box(0, 0, 99.9, 80)], IMAGE).is_all_of(IMAGE)
+
+
 def test_it_covers_what_it_overlaps() -> None:
     interest = Interest.of([Point(50, 40).buffer(20)], IMAGE)
 

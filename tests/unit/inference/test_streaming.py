@@ -46,10 +46,17 @@ def patchwork(seed: int) -> LabelMap:
 
 
 @settings(deadline=None, max_examples=300)
-@given(labels=label_maps, ends=steps, min_area_px=st.sampled_from([0.0, 2.0, 3.5, 8.0, 30.0]))
-def test_what_comes_bit_by_bit_is_what_comes_at_once(labels: LabelMap, ends: list[int], min_area_px: float) -> None:
-    at_once = vectorize(remove_small(labels, min_area_px))
-    growing = Growing(labels.copy(), min_area_px)
+@given(
+    labels=label_maps,
+    ends=steps,
+    min_area_px=st.sampled_from([0.0, 2.0, 3.5, 8.0, 30.0]),
+    may_vanish=st.booleans(),
+)
+def test_what_comes_bit_by_bit_is_what_comes_at_once(
+    labels: LabelMap, ends: list[int], min_area_px: float, may_vanish: bool
+) -> None:
+    at_once = vectorize(remove_small(labels, min_area_px, may_vanish=may_vanish))
+    growing = Growing(labels.copy(), min_area_px, may_vanish)
     rows = sorted({end for end in ends if end < len(labels)})
 
     bit_by_bit = [polygon for known in (*rows, len(labels)) for polygon in growing.take(known)]
@@ -100,7 +107,9 @@ def test_the_stream_holds_the_objects_of_the_whole(area: BaseGeometry, smooth_um
     labels = patchwork(1)
 
     at_once = outlines(mosaic_of(labels), QUARTER, outlining, WHOLE, interest)
-    streamed = stream_outlines(rows_of(mosaic_of(labels.copy()), 7, 30, 64), QUARTER, outlining, interest, lambda: 0.0)
+    streamed = stream_outlines(
+        rows_of(mosaic_of(labels.copy()), 7, 30, 64), QUARTER, outlining, interest, WHOLE, lambda: 0.0
+    )
 
     assert exactly([polygon for polygons in streamed for polygon in polygons]) == exactly(at_once)
     # Snapping to the grid of 0.01 px moves a border by half of that.
@@ -119,7 +128,7 @@ def test_objects_come_before_the_last_row_is_known() -> None:
             told.append(known)
             yield mosaic, known
 
-    stream = stream_outlines(rows(), QUARTER, Outlining(min_area_um2=0), interest, lambda: 0.0)
+    stream = stream_outlines(rows(), QUARTER, Outlining(min_area_um2=0), interest, WHOLE, lambda: 0.0)
 
     assert len(next(stream)) > 5
     assert told == [20]
@@ -135,11 +144,13 @@ def test_looks_take_a_fifth_of_the_time_at_most() -> None:
         return now_s
 
     mosaic = mosaic_of(patchwork(3))
-    for _ in stream_outlines(rows_of(mosaic, *range(1, 80)), QUARTER, Outlining(min_area_um2=0), interest, clock):
+    for _ in stream_outlines(
+        rows_of(mosaic, *range(1, 80)), QUARTER, Outlining(min_area_um2=0), interest, WHOLE, clock
+    ):
         looks += 1
 
     assert 5 < looks < 80 / 3
 
 
 def test_no_rows_give_no_objects() -> None:
-    assert list(stream_outlines([], QUARTER, Outlining(), Interest.of([box(0, 0, 9, 9)], WHOLE))) == []
+    assert list(stream_outlines([], QUARTER, Outlining(), Interest.of([box(0, 0, 9, 9)], WHOLE), WHOLE)) == []

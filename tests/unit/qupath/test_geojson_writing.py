@@ -13,7 +13,7 @@ from shapely import LineString, MultiPolygon, Point, Polygon, box
 from shapely.geometry import shape
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
-from qpbridge.qupath.geojson import write_objects
+from qpbridge.qupath.geojson import feature_lines, parse_objects, write_objects
 from qpbridge.qupath.geojson_writing import Written
 from qpbridge.qupath.project import open_project
 
@@ -234,3 +234,18 @@ def test_a_long_stream_needs_little_memory(tmp_path):
 
     assert result.count == 10_000
     assert most < 5_000
+
+
+def test_features_come_as_the_lines_of_a_file(tmp_path):
+    write_objects(tmp_path / "all.geojson", some_objects())
+
+    lines = list(feature_lines(some_objects()))
+
+    between = (tmp_path / "all.geojson").read_bytes().splitlines()[1:-1]
+    assert lines == [line.removesuffix(b",") for line in between]
+
+
+def test_lines_can_be_read_back_without_a_file():
+    text = b"[" + b",".join(feature_lines(some_objects()[:3])) + b"]"
+
+    assert [item.id for item in parse_objects(text, "three lines").objects] == [an_id(number) for number in range(3)]

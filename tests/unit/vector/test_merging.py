@@ -62,3 +62,12 @@ def test_fixed_pieces_count_as_large() -> None:
     )
 
     assert label_map.tolist() == [[1, 1, 1, 3, 3, 3]]
+
+
+def test_small_pieces_stay_where_they_may_not_vanish() -> None:
+    label_map = np.array([[255, 1, 255, 2, 3, 3, 3]], np.uint8)
+    ids, count = cc3d.connected_components(label_map + np.uint8(1), connectivity=4, return_N=True, out_dtype=np.uint32)
+
+    merge_small(label_map, ids, count, 3, may_vanish=False)
+
+    assert label_map.tolist() == [[255, 1, 255, 3, 3, 3, 3]]

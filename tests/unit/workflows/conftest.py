@@ -54,7 +54,8 @@ def color_bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
     )
     bundle = Bundle(spec=spec, network=ColorNetwork(), provenance=provenance, digest="f00d" * 16)
     monkeypatch.setattr(bundles, "load_bundle", lambda _: bundle)
-    monkeypatch.setattr("qpbridge.workflows.predict.load_bundle", lambda _: bundle)
+    for workflow in ("predict", "region"):
+        monkeypatch.setattr(f"qpbridge.workflows.{workflow}.load_bundle", lambda _: bundle)
     return bundle
 
 

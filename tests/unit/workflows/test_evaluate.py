@@ -248,3 +248,22 @@ def test_either_a_model_or_predictions_are_evaluated(project: Callable[..., Path
             evaluate(with_model(where, **fields), SilentProgress())
     with pytest.raises(PredictionNotFoundError, match="no folder of predictions at"):
         evaluate(with_model(where, model=None, predictions=Path("nowhere")), SilentProgress())
+
+
+@pytest.mark.usefixtures("color_bundle")
+def test_annotations_of_the_request_are_compared_like_saved_ones(
+    draw: Draw, project: Callable[..., Path], tmp_path: Path
+) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150))
+    saved, live = (annotation("Tumor", box(*edges)) for edges in ((0, 0, 10, 10), (120, 60, 140, 80)))
+    write_objects(tmp_path / "live.geojson", [live])
+    texts = {"case.png": (tmp_path / "live.geojson").read_text()}
+    where = project((slide, (saved,)))
+
+    replaced = evaluate(with_model(where, annotations=texts), SilentProgress())
+    added = evaluate(with_model(where, annotations=texts, annotations_mode="add"), SilentProgress())
+
+    assert replaced.pooled.counts[0].tolist() == [400, 0, 0, 0]
+    assert added.pooled.counts[0].tolist() == [400, 0, 100, 0]
+    with pytest.raises(InvalidValueError, match=r"annotations of entry 1 'case\.png' is no GeoJSON"):
+        evaluate(with_model(where, annotations={"1": "{"}), SilentProgress())

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import shapely
-from shapely import box
+from shapely import Point, box
 
 from qpbridge.core.geometry import Region
+from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, DiskFullError, InvalidValueError
 from qpbridge.models.bundle import Bundle
-from qpbridge.qupath.geojson import read_objects
+from qpbridge.qupath.geojson import read_objects, write_objects
 from qpbridge.workflows import predict as workflow
 from qpbridge.workflows.predict import PredictRequest, predict
+from qpbridge.workflows.predicting import predictor
 
 Draw = Callable[..., Path]
 
@@ -154,7 +156,7 @@ def test_a_slide_too_large_for_memory_does_not_end_a_batch(
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(workflow, "predict_labels", exhausted)
+    monkeypatch.setattr(predictor, "predict_labels", exhausted)
 
     report = predict(request_of(draw("case.png")), SilentProgress())
 
@@ -257,3 +259,117 @@ def test_requests_that_make_no_sense_are_refused_before_work(
         predict(request_of(**fields) if "inputs" not in fields else replace(request_of(), **fields), SilentProgress())
 
     assert not (tmp_path / "out").exists()
+
+
+class KilledDuring(SilentProgress):
+    """Ends the process, as far as a test can, as soon as a stage begins."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:  # noqa: ARG002
+        if stage == self.stage:
+            raise SystemExit
+
+
+class Watched(SilentProgress):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: list[str] = []
+        self.objects: list[float] = []
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:  # noqa: ARG002
+        self.stages.append(stage)
+        self.objects.append(numbers["objects"])
+
+
+def test_the_record_of_a_run_is_kept_up_to_date(
+    draw: Draw, request_of: Callable[..., PredictRequest], tmp_path: Path
+) -> None:
+    seen = []
+
+    class Looking(SilentProgress):
+        def report(self, stage: str, done: int, total: int, **numbers: float) -> None:  # noqa: ARG002
+            if stage == "slides" and done < total:
+                run = run_of(tmp_path / "out")
+                seen.append((run["status"], [slide["key"] for slide in run["slides"]], len(run["failures"])))
+
+    slides = draw("a.png"), tmp_path / "missing.png", draw("c.png")
+
+    predict(request_of(*slides), Looking())
+
+    assert seen == [("running", [], 0), ("running", ["a"], 0), ("running", ["a"], 1)]
+
+
+def test_a_resumed_run_keeps_what_is_finished_and_does_the_rest(
+    draw: Draw, request_of: Callable[..., PredictRequest], tmp_path: Path
+) -> None:
+    slides = [draw(f"{name}.png", Tumor=(100, 50, 200, 150)) for name in "abc"]
+    undisturbed = predict(request_of(*slides, out=tmp_path / "undisturbed"), SilentProgress())
+    with pytest.raises(SystemExit):
+        predict(request_of(*slides), KilledDuring("predict c.png"))
+    first, second = (tmp_path / "out" / f"{name}.geojson" for name in "ab")
+    second.write_bytes(second.read_bytes()[:-9])
+    written_ns = first.stat().st_mtime_ns
+    watched = Watched()
+
+    report = predict(request_of(*slides, resume=True), watched)
+
+    assert first.stat().st_mtime_ns == written_ns
+    assert sorted({stage for stage in watched.stages if stage.startswith("predict")}) == [
+        "predict b.png",
+        "predict c.png",
+    ]
+    assert [result.file.read_bytes() for result in report.results] == [
+        result.file.read_bytes() for result in undisturbed.results
+    ]
+    assert [result.classes for result in report.results] == [result.classes for result in undisturbed.results]
+    assert (tmp_path / "out" / "summary.csv").read_bytes() == (tmp_path / "undisturbed" / "summary.csv").read_bytes()
+    assert (run_of(report.out)["status"], len(run_of(report.out)["slides"])) == ("done", 3)
+    assert (watched.objects[0], watched.objects[-1]) == (0, 6)
+
+
+def test_a_slide_that_changed_is_predicted_again(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("a.png", Tumor=(100, 50, 200, 150))
+    first = predict(request_of(slide), SilentProgress()).results[0]
+    draw("a.png", Tumor=(100, 50, 300, 150))
+
+    second = predict(request_of(slide, resume=True), SilentProgress()).results[0]
+
+    assert second.classes[0].area_mm2 == pytest.approx(2 * first.classes[0].area_mm2)
+
+
+def test_objects_end_exactly_at_the_borders_of_the_areas_of_interest(
+    make_project: Callable[..., Path],
+    annotate: Callable[..., PathObject],
+    request_of: Callable[..., PredictRequest],
+    tmp_path: Path,
+) -> None:
+    project = make_project({"a.png": [annotate("Stroma", 0, 0, 9, 9)], "b.png": []})
+    disk = replace(annotate("x", 0, 0, 1, 1), geometry=Point(200.3, 150).buffer(60.7), path_class=None)
+    write_objects(tmp_path / "drawn.geojson", [disk, annotate("Tumor", 10.25, 10, 30, 40.5)])
+    areas = [item.geometry for item in read_objects(tmp_path / "drawn.geojson").objects]
+
+    request = request_of(project, annotations={"a.png": (tmp_path / "drawn.geojson").read_text()})
+    within, everywhere = predict(request, SilentProgress()).results
+
+    found = [item.geometry for item in read_objects(within.file).objects]
+    assert shapely.coverage_is_valid(found)
+    assert shapely.area(found).sum() == pytest.approx(shapely.union_all(areas).area, abs=0.005 * areas[0].length)
+    assert shapely.hausdorff_distance(shapely.union_all(found), shapely.union_all(areas)) < 0.011
+    assert [(item.name, item.count) for item in within.classes] == [("Tumor", 2), ("Stroma", 1), ("Background", 0)]
+    assert sum(item.area_mm2 for item in everywhere.classes) == pytest.approx(0.03)
+
+
+def test_an_entry_with_no_area_to_predict_in_does_not_end_a_batch(
+    make_project: Callable[..., Path], request_of: Callable[..., PredictRequest]
+) -> None:
+    project = make_project({"a.png": [], "b.png": []})
+
+    report = predict(request_of(project, annotations={"1": "[]"}), SilentProgress())
+
+    assert [failure.reason for failure in report.failures] == ["NO_ANNOTATION"]
+    assert [result.name for result in report.results] == ["b.png"]
+    with pytest.raises(InvalidValueError, match=r"annotations of entry 1 'a\.png' is no GeoJSON"):
+        predict(request_of(project, annotations={"1": "{"}), SilentProgress())

@@ -11,6 +11,7 @@ from qpbridge.errors import InvalidRequestError, InvalidValueError, UnknownNameE
 from qpbridge.workflows.requests import (
     KINDS,
     EvaluateRequest,
+    ExportModelRequest,
     ExportRequest,
     InspectRequest,
     PredictRegionRequest,
@@ -38,6 +39,7 @@ FULL: dict[str, Request] = {
     "evaluate": EvaluateRequest(project=Path("/p"), predictions=Path("/o"), path_map=("a=b",)),
     "export": ExportRequest(project=Path("/p"), out=Path("/o"), mpp=0.5, label_maps=True),
     "inspect": InspectRequest(project=Path("/p")),
+    "export_model": ExportModelRequest(model=Path("/m"), out=Path("/o.onnx")),
 }
 
 

@@ -1,0 +1,1 @@
+"""The parts of a prediction: one model, one slide, and the record of a run."""

@@ -1,0 +1,119 @@
+"""One model, ready for one slide after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from qpbridge.core.objects import PathObject
+from qpbridge.core.progress import Progress
+from qpbridge.inference.device import Runtime, choose_device, use_available_cores
+from qpbridge.inference.engine import Engine, Segmenter
+from qpbridge.inference.interest import Interest
+from qpbridge.inference.objects import Identity, Outlining, outlines, to_annotations
+from qpbridge.inference.predicting import Scene, predict_labels
+from qpbridge.models.bundle import Bundle
+from qpbridge.slides.tissue import tissue_mask
+from qpbridge.vector.polygons import LabelledPolygon
+from qpbridge.workflows.entries.sources import OpenedSource, Source
+from qpbridge.workflows.requests import PredictRegionRequest, PredictRequest
+
+_COARSER_MAX: Final = 1.5
+"""How much coarser than the model's a slide's pixels may be before the user is told."""
+
+
+class NotedProgress:
+    """Passes progress on, with the number of objects so far, and keeps the warnings.
+
+    Parameters
+    ----------
+    progress : Progress
+        Hears of everything.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.warnings: list[str] = []
+        self.objects = 0
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:
+        """Tell a step and the objects so far."""
+        self._progress.report(stage, done, total, objects=self.objects, **numbers)
+
+    def warn(self, message: str) -> None:
+        """Keep and tell a warning."""
+        self.warnings.append(message)
+        self._progress.warn(message)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ``CancelledError`` if somebody asked to stop."""
+        self._progress.raise_if_cancelled()
+
+
+class Predictor:
+    """A model on a device.
+
+    Parameters
+    ----------
+    request : PredictRequest or PredictRegionRequest
+        Says how to predict.
+    bundle : Bundle
+        The model.
+    progress : NotedProgress
+        Hears of everything.
+
+    Raises
+    ------
+    InvalidValueError
+        If a value of the request is out of range.
+    """
+
+    def __init__(self, request: PredictRequest | PredictRegionRequest, bundle: Bundle, progress: NotedProgress) -> None:
+        self.request = request
+        self.bundle = bundle
+        self.progress = progress
+        self.runtime = Runtime.suited_to(choose_device(request.device))
+        self.threads = use_available_cores()
+        self.outlining = Outlining(min_area_um2=request.min_area_um2, smooth_um=request.smooth_um)
+        torch.manual_seed(request.seed)
+        self.engine = Engine(Segmenter.of(bundle), self.runtime, progress)
+
+    def scene(self, source: Source, opened: OpenedSource, interest: Interest | None) -> Scene:
+        """Return what is to be labelled, and tell what is odd about it."""
+        mpp = self.bundle.spec.views[0].fov.mpp
+        calibration = opened.calibration
+        if max(calibration.mpp_x, calibration.mpp_y) > _COARSER_MAX * mpp:
+            self.progress.warn(
+                f"{source.label} has pixels of {calibration.mpp_x:.3g} µm, the model was trained on {mpp:.3g} µm:"
+                " what it looks for cannot be seen there"
+            )
+        tissue = tissue_mask(opened.slide, calibration) if self.request.use_tissue_mask else None
+        if tissue is not None and not tissue.area_um2:
+            self.progress.warn(f"{source.label}: no tissue found; --no-tissue-mask predicts on all of it")
+        return Scene(
+            slide=opened.slide,
+            calibration=calibration.fitted_to(mpp),
+            region=opened.region,
+            tissue=tissue,
+            interest=interest,
+        )
+
+    def objects(self, source: Source, opened: OpenedSource, interest: Interest | None) -> list[PathObject]:
+        """Return the objects of a slide, or of the areas of interest on it."""
+        scene = self.scene(source, opened, interest)
+        mosaic = predict_labels(self.engine, scene, self.progress, self.request.margin_px, f"predict {source.name}")
+        stage = f"outline {source.name}"
+        self.progress.report(stage, 0, 1)
+        polygons = outlines(mosaic, opened.calibration, self.outlining, opened.region, interest)
+        self.progress.raise_if_cancelled()
+        objects = self.annotations(polygons, opened)
+        self.progress.objects += len(objects)
+        self.progress.report(stage, 1, 1)
+        return objects
+
+    def annotations(self, polygons: Sequence[LabelledPolygon], opened: OpenedSource) -> list[PathObject]:
+        """Return the objects that some outlines on a slide make."""
+        identity = Identity(slide=opened.slide.fingerprint, model=self.bundle.digest)
+        return to_annotations(polygons, self.bundle.spec.classes, opened.calibration, identity)

@@ -1,0 +1,151 @@
+"""What a prediction gave."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from qpbridge.core.objects import BACKGROUND_CLASS, PathObject
+from qpbridge.inference.objects import AREA
+from qpbridge.models.spec import ModelClass
+from qpbridge.workflows.entries.failures import Failure
+
+UM2_PER_MM2: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSummary:
+    """What was found of one class on one slide.
+
+    Parameters
+    ----------
+    name : str
+        Of the class.
+    count : int
+        Regions.
+    area_mm2 : float
+        Their area.
+    share_of_tissue : float or None
+        Of all that was predicted to be something other than Background; None for Background itself and
+        where there is no tissue.
+    """
+
+    name: str
+    count: int
+    area_mm2: float
+    share_of_tissue: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideResult:
+    """What was predicted on one slide.
+
+    Parameters
+    ----------
+    key, name : str
+        Entry id, or stem of the file, and image name.
+    file : Path
+        GeoJSON.
+    slide_path : Path
+        The slide.
+    fingerprint : str
+        Of the slide.
+    mpp_x, mpp_y : float
+        Size of a level-0 pixel, µm.
+    mpp_source : str
+        ``"request"``, ``"project"`` or ``"file"``.
+    objects : int
+        Written.
+    classes : tuple of ClassSummary
+        Of every class that is written back.
+    duration_s : float
+        From opening the slide to the written file.
+    warnings : tuple of str
+        What the user should know about this slide.
+    file_sha256 : str
+        Of the GeoJSON, hexadecimal.
+    interest_sha256 : str or None
+        Of the areas that were asked for; None where the whole slide was.
+    """
+
+    key: str
+    name: str
+    file: Path
+    slide_path: Path
+    fingerprint: str
+    mpp_x: float
+    mpp_y: float
+    mpp_source: str
+    objects: int
+    classes: tuple[ClassSummary, ...]
+    duration_s: float
+    warnings: tuple[str, ...]
+    file_sha256: str = ""
+    interest_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictReport:
+    """What was predicted, and which slides failed."""
+
+    out: Path
+    results: tuple[SlideResult, ...]
+    failures: tuple[Failure, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "out": str(self.out),
+            "slides": [asdict(result) for result in self.results],
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+
+class Tally:
+    """Counts objects by class as they come.
+
+    Parameters
+    ----------
+    classes : sequence of ModelClass
+        Of the model; those that are never written do not count.
+    """
+
+    def __init__(self, classes: Sequence[ModelClass]) -> None:
+        self._areas_mm2: dict[str, list[float]] = {item.name: [] for item in classes if item.is_written}
+
+    def add(self, objects: Iterable[PathObject]) -> None:
+        """Count some objects; each must have a class and an area."""
+        for item in objects:
+            assert item.path_class is not None
+            self._areas_mm2[item.path_class.name].append(item.measurements[AREA] / UM2_PER_MM2)
+
+    def summary(self) -> tuple[ClassSummary, ...]:
+        """Return what was found of every class."""
+        # Sorted, so that the sums do not depend on the order in which the objects came.
+        total_mm2 = {name: sum(sorted(areas)) for name, areas in self._areas_mm2.items()}
+        tissue_mm2 = sum(area for name, area in total_mm2.items() if name != BACKGROUND_CLASS)
+        return tuple(
+            ClassSummary(
+                name=name,
+                count=len(areas),
+                area_mm2=total_mm2[name],
+                share_of_tissue=total_mm2[name] / tissue_mm2 if tissue_mm2 and name != BACKGROUND_CLASS else None,
+            )
+            for name, areas in self._areas_mm2.items()
+        )
+
+
+def summary_csv(results: Sequence[SlideResult]) -> bytes:
+    """Return one line for each class of each slide."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["entry", "image", "class", "count", "area_mm2", "share_of_tissue"])
+    for result in results:
+        for item in result.classes:
+            share = "" if item.share_of_tissue is None else f"{item.share_of_tissue:.6g}"
+            writer.writerow([result.key, result.name, item.name, item.count, f"{item.area_mm2:.6g}", share])
+    return text.getvalue().encode()

@@ -1,0 +1,80 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shapely import box
+
+from qpbridge.core.objects import PathObject
+from qpbridge.core.progress import SilentProgress
+from qpbridge.errors import CancelledError, InvalidValueError
+from qpbridge.models.bundle import Bundle
+from qpbridge.workflows.entries.sources import sources_of_slides
+from qpbridge.workflows.predicting.areas import interest_of
+from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
+from qpbridge.workflows.requests import PredictRequest
+
+
+class Watched(SilentProgress):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, dict[str, float]]] = []
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:  # noqa: ARG002
+        self.told.append((stage, numbers))
+
+    def raise_if_cancelled(self) -> None:
+        raise CancelledError("cancelled")
+
+
+def predictor_of(bundle: Bundle, **fields: Any) -> Predictor:
+    chosen = {"device": "cpu", "use_tissue_mask": False, **fields}
+    request = PredictRequest(inputs=(), model=Path("m"), out=Path("o"), **chosen)
+    return Predictor(request, bundle, NotedProgress(SilentProgress()))
+
+
+def objects_of(predictor: Predictor, slide: Path) -> list[PathObject]:
+    (source,) = sources_of_slides([slide])
+    with source.open(0.5) as opened:
+        return predictor.objects(source, opened, interest_of(source, opened))
+
+
+def test_progress_is_passed_on_with_the_objects_so_far() -> None:
+    watched = Watched()
+    noted = NotedProgress(watched)
+
+    noted.objects = 3
+    noted.report("predict", 1, 2, loss=0.5)
+    noted.warn("odd")
+
+    assert watched.told == [("predict", {"objects": 3, "loss": 0.5})]
+    assert noted.warnings == watched.warnings == ["odd"]
+    with pytest.raises(CancelledError):
+        noted.raise_if_cancelled()
+
+
+def test_objects_of_a_slide_are_annotations_where_they_are(draw: Callable[..., Path], color_bundle: Bundle) -> None:
+    predictor = predictor_of(color_bundle)
+
+    objects = objects_of(predictor, draw("a.png", Tumor=(100, 50, 200, 150)))
+
+    tumor = next(item for item in objects if item.path_class is not None and item.path_class.name == "Tumor")
+    assert tumor.geometry.equals(box(100, 50, 200, 150))
+    assert predictor.progress.objects == len(objects) == 2
+
+
+def test_ids_follow_from_slide_and_model(draw: Callable[..., Path], color_bundle: Bundle) -> None:
+    slide = draw("a.png", Tumor=(100, 50, 200, 150))
+
+    first, again = (
+        [item.id for item in objects_of(predictor_of(color_bundle, margin_px=margin), slide)] for margin in (0, 9)
+    )
+
+    assert first == again
+    assert len(set(first)) == 2
+
+
+@pytest.mark.parametrize(("field", "value"), [("min_area_um2", -1.0), ("smooth_um", -1.0), ("device", "tpu")])
+def test_values_out_of_range_are_refused(field: str, value: object, color_bundle: Bundle) -> None:
+    with pytest.raises(InvalidValueError):
+        predictor_of(color_bundle, **{field: value})
