@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +13,18 @@ import shapely
 import torch
 from PIL import Image
 
+from qpbridge.core.geometry import Region
 from qpbridge.core.progress import SilentProgress
 from qpbridge.inference.engine import Segmenter
+from qpbridge.jobs.desk import SilentDesk
 from qpbridge.models.bundle import load_bundle, save_bundle
 from qpbridge.models.registry import build, configure, family
 from qpbridge.models.spec import ModelClass, Provenance
-from qpbridge.qupath.geojson import read_objects
+from qpbridge.qupath.geojson import parse_objects, read_objects
+from qpbridge.workflows import worker
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
 from qpbridge.workflows.predict import PredictReport, PredictRequest, predict
+from qpbridge.workflows.requests import PredictRegionRequest, to_json
 
 CLASSES = (ModelClass(name="Tumor", color_rgb=(200, 0, 0)), ModelClass(name="Stroma", color_rgb=(150, 200, 150)))
 
@@ -120,3 +127,69 @@ def test_loading_a_bundle_gives_what_the_engine_needs(model: Path) -> None:
 
     assert [view.fov.size_px for view in segmenter.views] == [256]
     assert segmenter.background is None
+
+
+def test_a_region_of_a_real_slide_is_what_a_prediction_of_all_of_it_shows_there(
+    project: Path, model: Path, predicted: PredictReport
+) -> None:
+    region = Region(x_px=1000.5, y_px=700, width_px=1500, height_px=1203)
+    request = PredictRegionRequest(
+        input=project, model=model, region=region, entry="2", device="cpu", min_area_um2=0, use_tissue_mask=True
+    )
+    desk = SilentDesk()
+
+    report = worker.run("predict_region", to_json(request), desk)
+
+    lines = b"".join(chunk.payload for chunk in desk.chunks).splitlines()
+    found = parse_objects(b"[" + b",".join(lines) + b"]", "the region").objects
+    frame = shapely.box(region.x_px, region.y_px, region.right_px, region.bottom_px)
+    whole = read_objects(predicted.results[0].file).objects
+    assert report["objects"] == len(lines) == len(found) > 2
+    for name in ("Tumor", "Stroma"):
+        of_region, of_whole = (
+            shapely.union_all([item.geometry for item in items if item.path_class and item.path_class.name == name])
+            for items in (found, whole)
+        )
+        assert shapely.symmetric_difference(of_region, of_whole & frame).area == pytest.approx(0, abs=1e-6)
+    inside = {item.id for item in whole if frame.contains_properly(item.geometry)}
+    assert inside <= {item.id for item in found}
+
+
+KILLED = """
+import os, signal, sys
+from qpbridge.jobs.desk import SilentDesk
+from qpbridge.workflows import worker
+import json
+
+class Killed(SilentDesk):
+    def report(self, stage, done, total, **numbers):
+        if stage == "predict plain.png" and done:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+worker.run("predict", json.load(sys.stdin), Killed())
+"""
+
+
+def test_a_killed_prediction_goes_on_where_it_ended(project: Path, model: Path, tmp_path: Path) -> None:
+    request = PredictRequest(
+        inputs=(project,), model=model, out=tmp_path, entries=("2", "plain.png"), mpp=0.25, device="cpu"
+    )
+    text = json.dumps(to_json(request))
+
+    died = subprocess.run([sys.executable, "-c", KILLED], input=text, text=True, check=False)
+    left = json.loads((tmp_path / "run.json").read_text())
+    first = tmp_path / "2-slide_b.tif.geojson"
+    written_ns = first.stat().st_mtime_ns
+    report = worker.run("predict", json.loads(text), SilentDesk(is_resumed=True))
+
+    assert died.returncode == -signal.SIGKILL
+    assert (left["status"], [slide["key"] for slide in left["slides"]]) == ("running", ["2"])
+    assert first.stat().st_mtime_ns == written_ns
+    assert [slide["key"] for slide in report["slides"]] == ["2", "4"]
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "done"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "2-slide_b.tif.geojson",
+        "4-plain.png.geojson",
+        "run.json",
+        "summary.csv",
+    ]
