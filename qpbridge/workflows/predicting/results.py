@@ -16,6 +16,9 @@ from qpbridge.workflows.entries.failures import Failure
 
 UM2_PER_MM2: Final = 1e6
 
+_FOR_RESUMING: Final = frozenset({"file_sha256", "interest_sha256"})
+"""What only the record of a run needs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSummary:
@@ -100,9 +103,13 @@ class PredictReport:
         """Return the report as JSON values."""
         return {
             "out": str(self.out),
-            "slides": [asdict(result) for result in self.results],
+            "slides": [_told(result) for result in self.results],
             "failures": [asdict(failure) for failure in self.failures],
         }
+
+
+def _told(result: SlideResult) -> dict[str, Any]:
+    return {name: value for name, value in asdict(result).items() if name not in _FOR_RESUMING}
 
 
 class Tally:

@@ -12,6 +12,7 @@ from qpbridge.wire.requests import MESSAGES, PlacesAsNamed, kind_of, message_of,
 from qpbridge.workflows.requests import (
     KINDS,
     EvaluateRequest,
+    ExportModelRequest,
     ExportRequest,
     InspectRequest,
     PredictRegionRequest,
@@ -76,6 +77,7 @@ FULL: dict[str, Any] = {
         project=Path("/p"), out=Path("/out"), gzip=True, annotations_only=True, label_maps=True, **ONLY
     ),
     "inspect": InspectRequest(project=Path("/p"), **ONLY),
+    "export_model": ExportModelRequest(model=Path("m"), out=Path("/out/m.onnx")),
 }
 UNUSED = {("evaluate", "predictions")}
 """Excluded by another field of the same request."""
@@ -88,6 +90,7 @@ MINIMAL = [
         input=Path("/a.svs"), model=Path("m"), region=Region(x_px=0, y_px=0, width_px=1.0, height_px=1.0)
     ),
     PredictRegionRequest(input=Path("/p"), model=Path("m"), region=Region(x_px=0, y_px=0, width_px=1.0, height_px=1.0)),
+    PredictRegionRequest(input=Path("/p"), model=Path("m")),
     EvaluateRequest(project=Path("/p"), predictions=Path("/out")),
     ExportRequest(project=Path("/p"), out=Path("/out")),
     InspectRequest(project=Path("/p")),
@@ -188,7 +191,7 @@ def test_results_lie_beside_the_first_input_where_nobody_minds() -> None:
         (training_pb2.TrainRequest(family="dmmn", out="m"), "project"),
         (prediction_pb2.PredictRequest(model="m"), "inputs"),
         (prediction_pb2.PredictRequest(model="m", project=prediction_pb2.ProjectSource(entries=["1"])), "inputs"),
-        (prediction_pb2.PredictRegionRequest(slide="/a.svs", model="m"), "region"),
+        (prediction_pb2.PredictRegionRequest(slide="/a.svs"), "model"),
         (project_pb2.ExportProjectRequest(project="/p"), "out"),
     ],
 )

@@ -94,4 +94,5 @@ def test_a_report_tells_slides_and_failures() -> None:
 
     assert told["out"] == "/out"
     assert told["slides"][0]["classes"][0]["name"] == "Tumor"
+    assert not {"file_sha256", "interest_sha256"} & told["slides"][0].keys()
     assert told["failures"] == [{"entry": "slide 'b'", "reason": "SLIDE_NOT_FOUND", "message": "gone"}]
