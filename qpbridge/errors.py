@@ -7,7 +7,8 @@
     │   ├── UnknownNameError         a family, variant, class, entry, preset or key that does not exist
     │   ├── InvalidValueError        a value that the named key does not take
     │   ├── UnsupportedImageError    a kind of image that is refused by name
-    │   └── TooFewClassesError       fewer than two classes to tell apart
+    │   ├── TooFewClassesError       fewer than two classes to tell apart
+    │   └── TooLargeError            more in one request than a server takes
     ├── NotFoundError
     │   ├── ProjectNotFoundError
     │   ├── SlideNotFoundError
@@ -28,7 +29,8 @@
     ├── ExhaustedError
     │   ├── DiskFullError
     │   ├── DeviceMemoryError        not even one tile fits the device
-    │   └── QueueFullError           too many jobs wait already
+    │   ├── QueueFullError           too many jobs wait already
+    │   └── TooManyStreamsError      too many streams are open already
     ├── UnreadableError              exists, but is damaged
     │   ├── DamagedProjectError
     │   ├── DamagedDataError         a data.qpdata
@@ -43,7 +45,8 @@
     │   ├── ServerVersionError       it does not know what it is asked
     │   └── DiscoveryUnsafeError     others could read or write what tells where it is
     ├── DeniedError                  a server that may not be asked
-    │   └── TokenRefusedError        without the right token
+    │   ├── TokenRefusedError        without the right token
+    │   └── PathRefusedError         about files outside its folders
     ├── ServerFaultError             something broke on the server; the reason is the server's
     └── CancelledError               somebody asked to stop
 """
@@ -86,6 +89,10 @@ class UnsupportedImageError(InvalidRequestError):
 
 class TooFewClassesError(InvalidRequestError):
     """Fewer than two classes to tell apart."""
+
+
+class TooLargeError(InvalidRequestError):
+    """More in one request than a server takes; the message says how much would fit."""
 
 
 class NotFoundError(QpbridgeError):
@@ -172,6 +179,10 @@ class QueueFullError(ExhaustedError):
     """As many jobs wait as may."""
 
 
+class TooManyStreamsError(ExhaustedError):
+    """As many streams are open as may."""
+
+
 class UnreadableError(QpbridgeError):
     """Exists, but is damaged."""
 
@@ -230,6 +241,10 @@ class DeniedError(QpbridgeError):
 
 class TokenRefusedError(DeniedError):
     """No token, or not the server's."""
+
+
+class PathRefusedError(DeniedError):
+    """A place outside the folders that a server may touch, or no place on its machine at all."""
 
 
 class ServerFaultError(QpbridgeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,7 +66,14 @@ class PathMap:
                 yield Path(target, *rest)
 
 
-def locate_slide(project: Project, entry: ProjectEntry, path_map: PathMap) -> Path:
+def anywhere(_: Path) -> bool:
+    """Return that a place may be looked at."""
+    return True
+
+
+def locate_slide(
+    project: Project, entry: ProjectEntry, path_map: PathMap, may_read: Callable[[Path], bool] = anywhere
+) -> Path:
     """Find the file of an entry.
 
     Looked for are, in this order: the stored URI itself; what the path map makes of it; the same place relative to the
@@ -81,11 +88,13 @@ def locate_slide(project: Project, entry: ProjectEntry, path_map: PathMap) -> Pa
         One of its entries.
     path_map : PathMap
         Rules of the user.
+    may_read : callable
+        Whether a place may be looked at; the project does not say whose files it names.
 
     Returns
     -------
     Path
-        An existing file or folder.
+        An existing file or folder that may be looked at.
 
     Raises
     ------
@@ -96,25 +105,38 @@ def locate_slide(project: Project, entry: ProjectEntry, path_map: PathMap) -> Pa
     """
     uri = entry.server.uri
     stored = _stored_path(uri)
-    looked: list[str] = []
-    found = _first(
-        (*_itself(stored), *path_map.candidates(stored), *_moved_with_project(project, stored)), looked
-    ) or _first_end(project.folder, _parts(stored), looked)
+    look = _Look(may_read)
+    found = look.first(
+        (*_itself(stored), *path_map.candidates(stored), *_moved_with_project(project, stored))
+    ) or _first_end(project.folder, _parts(stored), look)
     if found is not None:
         return found
-    places = "\n".join(f"  {place}" for place in dict.fromkeys(looked))
+    places = "\n".join(f"  {place}" for place in dict.fromkeys(look.places))
     raise SlideNotFoundError(
         f"the slide of {entry.label} is not to be found: the project {project.path} has it as {uri}; looked at\n"
         f"{places}\nsay where its folder is now: --path-map 'FROM=TO', e.g. --path-map '{_example(uri)}'"
     )
 
 
-def _first(candidates: Iterable[Path], looked: list[str]) -> Path | None:
-    for candidate in candidates:
-        looked.append(str(candidate))
-        if _exists(candidate):
-            return candidate
-    return None
+class _Look:
+    """Where a slide was looked for."""
+
+    def __init__(self, may_read: Callable[[Path], bool]) -> None:
+        self.places: list[str] = []
+        self._may_read = may_read
+
+    def first(self, candidates: Iterable[Path]) -> Path | None:
+        for candidate in candidates:
+            is_open = self._may_read(candidate)
+            self.places.append(
+                str(candidate) if is_open else f"{candidate} (not looked at: outside the server's roots)"
+            )
+            if is_open and _exists(candidate):
+                return candidate
+        return None
+
+    def is_at(self, candidate: Path) -> bool:
+        return self._may_read(candidate) and _exists(candidate)
 
 
 def _exists(path: Path) -> bool:
@@ -145,19 +167,19 @@ def _moved_with_project(project: Project, stored: str) -> list[Path]:
     return [Path(os.path.normpath(Path(project.folder, *up, *parts[common:])))]
 
 
-def _first_end(folder: Path, parts: Sequence[str], looked: list[str]) -> Path | None:
+def _first_end(folder: Path, parts: Sequence[str], look: _Look) -> Path | None:
     """Look for ends of a stored path, the longest first, then for its last part in few places only."""
     ends = [parts[begin:] for begin in range(1, len(parts) - 1)]
     for end in ends:
         for base in (folder, *folder.parents):
             candidate = Path(base, *end)
-            if _exists(candidate):
+            if look.is_at(candidate):
                 return candidate
     if ends:
         shortest, longest = "/".join(ends[-1]), "/".join(ends[0])
         range_of_ends = longest if len(ends) == 1 else f"{longest} ... {shortest}"
-        looked.append(f"{range_of_ends} in {folder} and every folder above it")
-    return _first((Path(folder, place, parts[-1]) for place in BESIDE_FOLDERS), looked) if parts else None
+        look.places.append(f"{range_of_ends} in {folder} and every folder above it")
+    return look.first(Path(folder, place, parts[-1]) for place in BESIDE_FOLDERS) if parts else None
 
 
 def _stored_path(uri: str) -> str:

@@ -50,6 +50,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.InvalidValueError: _INVALID,
     errors.UnsupportedImageError: _INVALID,
     errors.TooFewClassesError: _INVALID,
+    errors.TooLargeError: Cause(grpc.StatusCode.RESOURCE_EXHAUSTED, 413),
     errors.ProjectNotFoundError: _MISSING,
     errors.SlideNotFoundError: _MISSING,
     errors.BundleNotFoundError: _MISSING,
@@ -68,6 +69,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.DiskFullError: Cause(grpc.StatusCode.RESOURCE_EXHAUSTED, 507),
     errors.DeviceMemoryError: Cause(grpc.StatusCode.RESOURCE_EXHAUSTED, 507),
     errors.QueueFullError: Cause(grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+    errors.TooManyStreamsError: Cause(grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
     errors.DamagedProjectError: _DAMAGED,
     errors.DamagedDataError: _DAMAGED,
     errors.DamagedSlideError: _DAMAGED,
@@ -80,6 +82,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.ServerVersionError: Cause(grpc.StatusCode.UNIMPLEMENTED, 501),
     errors.DiscoveryUnsafeError: _UNAVAILABLE,
     errors.TokenRefusedError: Cause(grpc.StatusCode.UNAUTHENTICATED, 401),
+    errors.PathRefusedError: Cause(grpc.StatusCode.PERMISSION_DENIED, 403),
     errors.ServerFaultError: _FAULT,
     errors.CancelledError: Cause(grpc.StatusCode.CANCELLED, 499),
 }

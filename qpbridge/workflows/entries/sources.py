@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpbridge.core.geometry import PixelCalibration, Region
-from qpbridge.errors import PixelSizeMissingError
+from qpbridge.errors import PathRefusedError, PixelSizeMissingError
 from qpbridge.workflows.entries.naming import safe_stem
+from qpbridge.workflows.entries.roots import may_read
 
 if TYPE_CHECKING:
     from qpbridge.core.objects import PathObject
@@ -94,13 +95,15 @@ class Source:
         ------
         SlideNotFoundError
             If it is in none of the places looked at.
+        PathRefusedError
+            If it is a bare file that this process may not read.
         """
         if self.path is not None:
-            return self.path
+            return _readable(self.path)
         from qpbridge.qupath.locate import locate_slide
 
         project, entry, path_map = self._in_project()
-        return locate_slide(project, entry, path_map)
+        return locate_slide(project, entry, path_map, may_read)
 
     def objects(self) -> tuple[PathObject, ...]:
         """Return the objects of this slide: those given with the request, those saved in the project, or both.
@@ -111,6 +114,8 @@ class Source:
         ------
         DamagedDataError
             If the entry's data cannot be read.
+        PathRefusedError
+            If a link leads from there to what this process may not read.
         """
         if self.given is None:
             return self._saved()
@@ -123,6 +128,7 @@ class Source:
         if self.entry is None:
             return ()
         project, entry, _ = self._in_project()
+        _readable(entry.data_path)
         return project.read_objects(entry)
 
     @contextlib.contextmanager
@@ -165,6 +171,14 @@ class Source:
         assert self.entry is not None
         assert self.path_map is not None
         return self.project, self.entry, self.path_map
+
+
+def _readable(path: Path) -> Path:
+    if not may_read(path):
+        raise PathRefusedError(
+            f"{path} lies outside the server's roots, or a link in it leads there: move it, or add one"
+        )
+    return path
 
 
 def sources_of_project(
