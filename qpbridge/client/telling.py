@@ -1,0 +1,87 @@
+"""What comes in about a job, passed on: its news to a progress, its end to the caller, its objects one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpbridge.core.progress import Progress, SilentProgress
+from qpbridge.errors import CancelledError
+from qpbridge.jobs.records import Job, JobState
+from qpbridge.wire.errors import error_of_reason
+
+if TYPE_CHECKING:
+    from qpbridge.core.objects import PathObject
+
+
+class News:
+    """Tells a progress how a job stands, and each of its warnings once.
+
+    Parameters
+    ----------
+    progress : Progress or None
+        Nobody is told where None.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress or SilentProgress()
+        self._told: set[str] = set()
+
+    def tell(self, job: Job) -> None:
+        """Tell how the job stands now."""
+        for warning in job.warnings:
+            self.warn(warning)
+        if job.progress is not None:
+            now = job.progress
+            self._progress.report(now.stage, now.done, now.total, **now.numbers)
+        elif job.state is JobState.QUEUED:
+            self._progress.report("wait in the queue", 0, 0)
+
+    def warn(self, message: str) -> None:
+        """Tell a warning, if it is new."""
+        if message not in self._told:
+            self._told.add(message)
+            self._progress.warn(message)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ``CancelledError`` if somebody asked to stop."""
+        self._progress.raise_if_cancelled()
+
+
+def ended_well(job: Job) -> Job:
+    """Return a job that ended with a result, be it in part.
+
+    Raises
+    ------
+    QpbridgeError
+        What the job failed of, as if it had run in this process; ``CancelledError`` where somebody stopped it.
+    """
+    if job.state is JobState.CANCELLED:
+        raise CancelledError(f"job {job.id} was cancelled; ask for it again if that was not meant")
+    if job.error is not None:
+        raise error_of_reason(job.error.reason, job.error.message)
+    return job
+
+
+class Lines:
+    """Puts lines together that come in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def whole(self, payload: bytes) -> list[bytes]:
+        """Return the lines that end in a piece."""
+        *lines, self._rest = (self._rest + payload).split(b"\n")
+        return lines
+
+
+def objects_of(lines: list[bytes]) -> tuple[PathObject, ...]:
+    """Return the objects of some Features, one a line.
+
+    Raises
+    ------
+    DamagedGeoJsonError
+        If a line is no Feature.
+    """
+    from qpbridge.qupath.geojson import parse_objects
+
+    return parse_objects(b"[" + b",".join(lines) + b"]", "what the server sent").objects

@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import pytest
+from fake_server import TRAINED, Watching, feature, job
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qpbridge.client.telling import Lines, News, ended_well, objects_of
+from qpbridge.errors import CancelledError, DamagedGeoJsonError, ServerFaultError, SlideNotFoundError
+from qpbridge.jobs.records import JobError, JobProgress, JobState
+
+
+def test_a_progress_hears_what_goes_on_and_each_warning_once() -> None:
+    progress = Watching()
+    news = News(progress)
+    now = JobProgress(stage="train", done=3, total=9, numbers={"loss": 0.5})
+
+    news.tell(job(JobState.QUEUED))
+    news.tell(job(progress=now, warnings=("odd",)))
+    news.tell(job(progress=replace(now, done=4), warnings=("odd", "strange")))
+
+    assert progress.reports[0][0] == "wait in the queue"
+    assert progress.reports[1:] == [("train", 3, 9, {"loss": 0.5}), ("train", 4, 9, {"loss": 0.5})]
+    assert progress.warnings == ["odd", "strange"]
+
+
+def test_nobody_need_listen() -> None:
+    news = News(None)
+
+    news.tell(job(warnings=("odd",)))
+    news.raise_if_cancelled()
+
+
+def test_a_job_that_failed_raises_what_it_failed_of() -> None:
+    with pytest.raises(SlideNotFoundError, match="looked in /a"):
+        ended_well(job(JobState.FAILED, error=JobError(reason="SLIDE_NOT_FOUND", message="looked in /a")))
+
+
+def test_a_failure_that_only_servers_know_keeps_its_reason() -> None:
+    with pytest.raises(ServerFaultError, match="signal 9") as failed:
+        ended_well(job(JobState.FAILED, error=JobError(reason="WORKER_DIED", message="killed by signal 9")))
+
+    assert failed.value.reason == "WORKER_DIED"
+
+
+def test_a_job_that_was_cancelled_says_so() -> None:
+    with pytest.raises(CancelledError, match="job 7"):
+        ended_well(job(JobState.CANCELLED))
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.PARTLY_DONE])
+def test_a_job_with_a_result_is_returned(state: JobState) -> None:
+    ended = job(state, result=TRAINED)
+
+    assert ended_well(ended) is ended
+
+
+@given(st.lists(st.binary(min_size=1).filter(lambda line: b"\n" not in line)), st.integers(1, 9))
+def test_lines_are_put_together_however_they_were_cut(lines: list[bytes], size: int) -> None:
+    content = b"".join(line + b"\n" for line in lines)
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+    joining = Lines()
+
+    assert [line for piece in pieces for line in joining.whole(piece)] == lines
+
+
+def test_lines_become_objects() -> None:
+    first, second = objects_of([feature(1), feature(2)])
+
+    assert (first.id[-1], second.id[-1]) == ("1", "2")
+    assert first.path_class is not None
+    assert (first.path_class.name, first.geometry.area) == ("Tumor", 81)
+
+
+def test_what_is_no_feature_is_told() -> None:
+    with pytest.raises(DamagedGeoJsonError, match="what the server sent"):
+        objects_of([b"{"])
