@@ -372,6 +372,7 @@ class JobBoard:
             live.wait_again(job)
             return
         live.end(job)
+        LOG.info("job ended", extra={"job": job.id, "kind": job.kind, "state": job.state.value})
         if live.audience.is_awaited:
             asyncio.get_running_loop().call_later(UNWATCHED_S, self._live.pop, job.id, None)
         elif is_written:

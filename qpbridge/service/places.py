@@ -88,7 +88,7 @@ class AllowedPlaces:
     def path_rule(self, rule: str) -> str:
         """Return a rule ``FROM=TO`` whose ``TO`` is in the roots; one without ``=`` is left to who reads it."""
         stored, equals, now = rule.partition("=")
-        return f"{stored}={self.read(now.strip())}" if equals else rule
+        return f"{stored}={self.read(now)}" if equals else rule
 
     def _allowed(self, text: str, folders: Iterable[Path]) -> Path:
         place = Path(os.path.realpath(_local(text)))

@@ -41,7 +41,10 @@ from qpbridge.workflows.entries.roots import tell_roots
 LOG: Final = logging.getLogger(__name__)
 
 WORK: Final = "qpbridge.workflows.worker:run"
-"""What worker processes do."""
+"""What worker processes do; they load what a job needs when it comes."""
+
+LOADED_WORK: Final = "qpbridge.workflows.predicting.loaded:run"
+"""The same for workers that load everything at once."""
 
 CALLS_GRACE_S: Final = 1.0
 """How long open calls may take once all jobs have ended, s: those who watch learn of it."""
@@ -50,7 +53,10 @@ _TOKEN_BYTES: Final = 32
 
 
 def serve(
-    configuration: ServerConfiguration, on_ready: Callable[[Discovery], None] | None = None, *, work: str = WORK
+    configuration: ServerConfiguration,
+    on_ready: Callable[[Discovery], None] | None = None,
+    *,
+    work: str | None = None,
 ) -> None:
     """Run a server until SIGTERM or SIGINT; a second such signal leaves running jobs no time.
 
@@ -62,8 +68,8 @@ def serve(
         How.
     on_ready : callable or None
         Called once when it listens.
-    work : str
-        ``"module:function"`` that worker processes do jobs with.
+    work : str or None
+        ``"module:function"`` that worker processes do jobs with; the workflows where None.
 
     Raises
     ------
@@ -78,6 +84,7 @@ def serve(
     check_address(configuration)
     StateFolder(configuration.state)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
+    work = work or (LOADED_WORK if configuration.prewarm else WORK)
     with logged(configuration.state / "logs", configuration.logs, token):
         asyncio.run(_Run(configuration, token, work).until_signal(on_ready or (lambda _: None)))
 
@@ -94,14 +101,14 @@ class _Run:
         places = AllowedPlaces(configuration.roots, configuration.models, configuration.state)
         tell_roots((*places.roots, *places.model_folders))
         board = JobBoard(configuration.state, self._board_settings(devices))
-        discovered = datetime.datetime.now(datetime.UTC)
-        server = GrpcServer(self._servicers(board, places, devices, discovered), configuration.limits, self.token)
+        started = datetime.datetime.now(datetime.UTC)
+        server = GrpcServer(self._servicers(board, places, devices, started), configuration.limits, self.token)
         address = self._bound(server)
         with _signals() as signals:
             async with board:
                 board.tell_address(address)
                 await server.start()
-                with self._discoverable(address, discovered) as discovery:
+                with self._discoverable(address, started) as discovery:
                     LOG.info("server runs", extra={"address": address, "pid": os.getpid(), "devices": devices})
                     on_ready(discovery)
                     await signals.get()
