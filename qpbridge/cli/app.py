@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from qpbridge import __version__
-from qpbridge.cli import learning, machine, models, projects
+from qpbridge.cli.verb import Verb
+from qpbridge.cli.verbs import jobs, learning, machine, models, projects, serving
 
 app = typer.Typer(
     add_completion=False,
@@ -18,14 +19,19 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 bad usage, 3 partly done (failures listed).",
 )
 
-app.command()(machine.demo)
-app.command()(projects.inspect)
-app.command()(projects.export)
-app.command()(learning.train)
-app.command()(learning.predict)
-app.command()(learning.evaluate)
+for verb in (
+    machine.demo,
+    projects.inspect,
+    projects.export,
+    learning.train,
+    learning.predict,
+    learning.evaluate,
+):
+    app.command(cls=Verb)(verb)
 app.add_typer(models.app, name="models")
-app.command()(machine.doctor)
+app.command()(serving.serve)
+app.add_typer(jobs.app, name="jobs")
+app.command(cls=Verb)(machine.doctor)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -48,10 +49,55 @@ PathMap: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--path-map", metavar="FROM=TO", help="Where stored slide paths lie now; repeatable."),
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-Debug: TypeAlias = Annotated[
-    bool, typer.Option("--debug", envvar="QPBRIDGE_DEBUG", help="Print the trace of an error.")
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which slides, and what is known of them."""
+
+    entries: Entries = None
+    mpp: PixelSize = None
+    path_map: PathMap = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of a request that these options are."""
+        return {"entries": names(self.entries), "mpp": self.mpp, "path_map": tuple(self.path_map or ())}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the work is done: in this process, or on a server."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="[HOST:PORT]",
+            help="Let a server do it; without a value the one of this machine. Paths are the server's.",
+        ),
+    ] = None
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="Holds the server's token; or set QPBRIDGE_TOKEN."),
+    ] = None
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option("--tls-ca", metavar="FILE", help="Certificate to trust, for a server that encrypts."),
+    ] = None
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", metavar="FILE", help="Your own, where the server asks for it.")
+    ] = None
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Key of your certificate.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What is printed."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False
+    debug: Annotated[bool, typer.Option("--debug", envvar="QPBRIDGE_DEBUG", help="Print the trace of an error.")] = (
+        False
+    )
 
 
 def names(values: list[str] | None) -> tuple[str, ...] | None:

@@ -7,11 +7,13 @@ import enum
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import typer
 
 from qpbridge.cli.cancelling import Cancellation
+from qpbridge.cli.options import Output
 from qpbridge.cli.output import print_document, print_json
 from qpbridge.cli.progress import watched
 from qpbridge.core.progress import Progress
@@ -27,60 +29,59 @@ class ExitCode(enum.IntEnum):
     PARTLY_DONE = 3
 
 
-class Report(Protocol):
-    """What every workflow returns."""
-
-    def to_dict(self) -> Any:
-        """Return the report as JSON values."""
+Document: TypeAlias = Any
+"""JSON values, as ``--json`` prints them."""
 
 
-AnyReport = TypeVar("AnyReport", bound=Report)
-
-
-def always_done(_: Report) -> ExitCode:
+def always_done(_: Document) -> ExitCode:
     """Return the exit code of work that either ends well or raises."""
     return ExitCode.DONE
 
 
-def print_report(report: Report) -> None:
-    """Print a report for a reader."""
-    print_document(report.to_dict())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How a document is told.
+
+    Parameters
+    ----------
+    show : callable
+        Prints it for a reader.
+    rate : callable
+        Tells whether it means done, partly done or failed.
+    """
+
+    show: Callable[[Document], None] = print_document
+    rate: Callable[[Document], ExitCode] = always_done
 
 
-def carry_out(
-    work: Callable[[Progress], AnyReport],
-    *,
-    as_json: bool,
-    debug: bool,
-    show: Callable[[AnyReport], None] = print_report,
-    rate: Callable[[AnyReport], ExitCode] = always_done,
-) -> None:
-    """Do the work of a verb, print its report and leave with the exit code.
+AS_IT_IS: Final = Telling()
+
+
+def carry_out(work: Callable[[Progress], Document], output: Output, telling: Telling = AS_IT_IS) -> None:
+    """Do the work of a verb, print what it gave and leave with the exit code.
 
     Parameters
     ----------
     work : callable
-        Imports and calls a workflow; what it prints goes to standard error, which keeps the JSON document alone.
-    as_json, debug : bool
-        As in the options of that name.
-    show : callable
-        Prints the report for a reader.
-    rate : callable
-        Tells whether the report means done, partly done or failed.
+        What it prints goes to standard error, which keeps the JSON document alone.
+    output : Output
+        What is asked for.
+    telling : Telling
+        How it is shown and rated.
 
     Raises
     ------
     typer.Exit
         Always, with one of ``ExitCode``.
     """
-    with _errors_told(as_json, debug):
+    with errors_told(output):
         with Cancellation() as cancellation, watched(cancellation) as progress, contextlib.redirect_stdout(sys.stderr):
-            report = work(progress)
-        if as_json:
-            print_json(report.to_dict())
+            document = work(progress)
+        if output.as_json:
+            print_json(document)
         else:
-            show(report)
-        raise typer.Exit(rate(report))
+            telling.show(document)
+        raise typer.Exit(telling.rate(document))
 
 
 def rate_batch(failures: Sequence[object], finished: Sequence[object]) -> ExitCode:
@@ -91,16 +92,23 @@ def rate_batch(failures: Sequence[object], finished: Sequence[object]) -> ExitCo
 
 
 @contextlib.contextmanager
-def _errors_told(as_json: bool, debug: bool) -> Iterator[None]:
+def errors_told(output: Output) -> Iterator[None]:
+    """Tell what goes wrong in the block, and leave with the exit code that it means.
+
+    Raises
+    ------
+    typer.Exit
+        Where something went wrong.
+    """
     try:
         yield
     except (typer.Exit, BrokenPipeError):
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         code, reason, message = explain(error)
-        if debug:
+        if output.debug:
             traceback.print_exc()
-        if as_json:
+        if output.as_json:
             print_json({"error": {"reason": reason, "message": message}})
         typer.echo(f"error: {message} [{reason}]", err=True)
         raise typer.Exit(code) from None

@@ -9,8 +9,10 @@ from qpbridge import __version__
 from qpbridge.cli.app import app
 
 ROOT = Path(__file__).parent.parent.parent.parent
-VERBS = ("demo", "inspect", "export", "train", "predict", "evaluate", "models", "doctor")
-GROUPED = ("models list", "models show", "models export")
+VERBS = ("demo", "inspect", "export", "train", "predict", "evaluate", "serve", "models", "jobs", "doctor")
+GROUPS = ("models", "jobs")
+GROUPED = ("models list", "models show", "models export", "jobs list", "jobs watch", "jobs cancel", "jobs fetch")
+SINGLE = [*(verb for verb in VERBS if verb not in GROUPS), *GROUPED]
 
 
 def help_of(*words: str) -> str:
@@ -31,7 +33,15 @@ def test_every_verb_explains_itself(verb: str) -> None:
     assert f"Usage: qpbridge {verb}" in help_of(*verb.split()).replace("root", "qpbridge")
 
 
-@pytest.mark.parametrize("verb", [*(verb for verb in VERBS if verb != "models"), *GROUPED])
+@pytest.mark.parametrize("verb", [verb for verb in SINGLE if verb != "serve"])
+def test_every_verb_can_be_left_to_a_server(verb: str) -> None:
+    options = help_of(*verb.split())
+
+    assert "--server [HOST:PORT]" in options
+    assert "--token-file" in options
+
+
+@pytest.mark.parametrize("verb", SINGLE)
 def test_every_verb_speaks_json_and_shows_traces_on_request(verb: str) -> None:
     options = help_of(*verb.split())
 
@@ -58,6 +68,6 @@ def test_the_readme_names_only_verbs_and_options_that_exist() -> None:
 
     for line in lines:
         words = line.split()
-        verb = words[:2] if words[0] == "models" else words[:1]
+        verb = words[:2] if words[0] in GROUPS else words[:1]
         known = help_of(*verb)
         assert all(word in known for word in words if word.startswith("--"))

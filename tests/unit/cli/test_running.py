@@ -2,49 +2,43 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import typer
 
-from qpbridge.cli.running import ExitCode, carry_out, rate_batch
+from qpbridge.cli.options import Output
+from qpbridge.cli.running import ExitCode, Telling, carry_out, rate_batch
 from qpbridge.core.progress import Progress
 from qpbridge.errors import SlideNotFoundError, UnknownNameError
 
-
-@dataclass(frozen=True)
-class Report:
-    count: int = 3
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"count": self.count}
+REPORT = {"count": 3}
 
 
-def code_of(work: Callable[[Progress], Report], *, as_json: bool = False, debug: bool = False, **options: Any) -> int:
+def code_of(work: Callable[[Progress], Any], *, as_json: bool = False, debug: bool = False, **telling: Any) -> int:
     with pytest.raises(typer.Exit) as leaving:
-        carry_out(work, as_json=as_json, debug=debug, **options)
+        carry_out(work, Output(as_json=as_json, debug=debug), Telling(**telling))
     return leaving.value.exit_code
 
 
-def failing(error: BaseException) -> Callable[[Progress], Report]:
-    def work(progress: Progress) -> Report:
+def failing(error: BaseException) -> Callable[[Progress], Any]:
+    def work(progress: Progress) -> Any:
         raise error
 
     return work
 
 
 def test_work_that_ends_well_leaves_with_0_and_shows_its_report(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of(lambda _: Report()) == 0
+    assert code_of(lambda _: REPORT) == 0
     assert capsys.readouterr().out.split() == ["count", "3"]
 
 
 def test_json_stands_alone_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    def work(progress: Progress) -> Report:
+    def work(progress: Progress) -> Any:
         sys.stdout.write("a library chats\n")
         progress.report("train", 1, 1)
         progress.warn("odd")
-        return Report()
+        return REPORT
 
     assert code_of(work, as_json=True) == 0
 
@@ -54,7 +48,7 @@ def test_json_stands_alone_on_standard_output(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_report_can_mean_partly_done() -> None:
-    assert code_of(lambda _: Report(), rate=lambda _: ExitCode.PARTLY_DONE) == 3
+    assert code_of(lambda _: REPORT, rate=lambda _: ExitCode.PARTLY_DONE) == 3
 
 
 @pytest.mark.parametrize(
@@ -107,14 +101,14 @@ def test_debug_prints_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_closed_pipe_is_left_to_the_shell() -> None:
     with pytest.raises(BrokenPipeError):
-        carry_out(failing(BrokenPipeError()), as_json=False, debug=False)
+        carry_out(failing(BrokenPipeError()), Output())
 
 
 def test_an_interrupt_cancels_the_work_cleanly(capsys: pytest.CaptureFixture[str]) -> None:
-    def work(progress: Progress) -> Report:
+    def work(progress: Progress) -> Any:
         signal.raise_signal(signal.SIGINT)
         progress.raise_if_cancelled()
-        return Report()
+        return REPORT
 
     assert code_of(work) == 1
     assert "error: stopped on request [CANCELLED]" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from qpbridge.cli.models import app
+from qpbridge.cli.verbs.models import app
 from qpbridge.files import sha256
 from qpbridge.models.bundle import save_bundle
 from qpbridge.models.registry import build, configure, family

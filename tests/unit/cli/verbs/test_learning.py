@@ -9,11 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from qpbridge.cli.app import app
-from qpbridge.cli.learning import results_folder
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.inference.objects import DEFAULT_MIN_AREA_UM2
-from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
 from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
 from qpbridge.workflows.predict import ClassSummary, PredictReport, SlideResult
 from qpbridge.workflows.train import TrainReport
 
@@ -52,7 +51,7 @@ def workflow_is(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     def replace(name: str, report: Any = None) -> list[Any]:
         requests: list[Any] = []
 
-        def work(request: Any, progress: Any) -> Any:
+        def work(request: Any, progress: Any, *_: Any) -> Any:
             requests.append(request)
             if report is None:
                 raise KeyboardInterrupt
@@ -113,7 +112,7 @@ def test_training_without_some_entries_is_partly_done(workflow_is: Callable[...,
 
     assert result.exit_code == 3
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert ["mean", "iou", "0.85"] in rows
+    assert ["mean", "IoU", "0.85"] in rows
     assert ["Tumor", "0.9"] in rows
     assert "SLIDE_NOT_FOUND" in result.stdout
 
@@ -151,29 +150,12 @@ def test_predict_has_the_workflows_defaults(workflow_is: Callable[..., list[Any]
 
 
 def test_help_states_the_default_of_the_smallest_region() -> None:
-    stated = re.search(r"join their neighbor; default: (\d+)\.", " ".join(invoke("predict", "--help").output.split()))
+    told = " ".join(invoke("predict", "--help").output.split())
+
+    stated = re.search(r"join their neighbor\. \[default: (\d+)\.", told)
 
     assert stated is not None
     assert float(stated[1]) == DEFAULT_MIN_AREA_UM2
-
-
-@pytest.mark.parametrize("first", ["project", "project/project.qpproj", "project/a.svs"])
-def test_results_go_beside_the_project_or_slide_unless_told(first: str, tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
-    model = tmp_path / "models" / "skin"
-
-    folder = results_folder([tmp_path / first, Path("other.svs")], model)
-
-    assert folder == tmp_path / "project" / "qpbridge-results" / "skin"
-
-
-def test_results_take_the_models_name_however_its_path_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "skin").mkdir()
-    monkeypatch.chdir(tmp_path / "skin")
-
-    assert results_folder([Path("a.svs")], Path()) == Path("qpbridge-results/skin")
 
 
 @pytest.mark.parametrize(

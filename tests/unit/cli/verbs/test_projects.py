@@ -82,7 +82,7 @@ def test_export_that_fails_in_part_is_partly_done(project: str, tmp_path: Path) 
 def test_requests_carry_all_options(project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests: list[Any] = []
 
-    def refuse(request: Any, progress: Any) -> None:
+    def refuse(request: Any, progress: Any, *_: Any) -> None:
         requests.append(request)
         raise KeyboardInterrupt
 

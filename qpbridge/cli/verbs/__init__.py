@@ -1,0 +1,1 @@
+"""The verbs, each a request and how its report is shown."""

@@ -1,0 +1,164 @@
+"""The verbs around a network: train, predict, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qpbridge.cli import options
+from qpbridge.cli.running import carry_out
+from qpbridge.cli.verb import verb
+from qpbridge.cli.verbs.reports import TELLING
+from qpbridge.cli.working import RESULTS_FOLDER, default_results, working
+from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
+from qpbridge.workflows.requests import EvaluateRequest, PredictRequest, TrainRequest
+
+ModelPath = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        metavar="BUNDLE",
+        help="Folder that train wrote; with --server also the name of one of its models.",
+        show_default=False,
+    ),
+]
+
+
+@verb
+def train(
+    project: options.ProjectPath,
+    family: Annotated[str, typer.Option("--family", help="Kind of network; see qpbridge models list.")],
+    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Folder to write the model to.")],
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Named settings; small trains on two CPU cores.")
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--classes", metavar="A,B", help="Classes to tell apart; default: all that are annotated."),
+    ] = None,
+    validation: Annotated[
+        list[str] | None,
+        typer.Option("--validation", metavar="ENTRY", help="Entries held back to judge by; repeatable."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting of network or training; repeatable."),
+    ] = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    *,
+    scope: options.Scope,
+    place: options.Place,
+    output: options.Output,
+) -> None:
+    """Train a network on a project's annotations.
+
+    Pixels that nobody annotated are ignored. The result is a bundle: weights, specification, model card, curves.
+    """
+
+    def request() -> TrainRequest:
+        return TrainRequest(
+            project=project,
+            out=out,
+            family=family,
+            preset=preset,
+            classes=options.names(classes),
+            validation=options.names(validation) or (),
+            settings=options.settings(settings),
+            device=device,
+            seed=seed,
+            **scope.values(),
+        )
+
+    carry_out(working(request, place), output, TELLING["train"])
+
+
+@verb
+def predict(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="PROJECT|SLIDE...", help="A project, or slides.", show_default=False)
+    ],
+    model: ModelPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help=f"Folder of the results; default: {RESULTS_FOLDER}/NAME-OF-BUNDLE beside the project or first slide.",
+        ),
+    ] = None,
+    gzip: Annotated[bool, typer.Option("--gzip", help="Write .geojson.gz.")] = False,
+    min_area_um2: Annotated[
+        float, typer.Option("--min-area-um2", min=0, help="Smaller regions join their neighbor.")
+    ] = DEFAULT_MIN_AREA_UM2,
+    smooth_um: Annotated[
+        float, typer.Option("--smooth-um", min=0, help="Smooth outlines by this much; neighbors still share borders.")
+    ] = 0.0,
+    no_tissue_mask: Annotated[bool, typer.Option("--no-tissue-mask", help="Predict on blank glass, too.")] = False,
+    overlap: Annotated[
+        int | None,
+        typer.Option("--overlap", metavar="PX", min=0, help="Rim of each tile that only serves as context, model px."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the slides that an earlier run of the same left whole.")
+    ] = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    *,
+    scope: options.Scope,
+    place: options.Place,
+    output: options.Output,
+) -> None:
+    """Predict regions on slides, as GeoJSON.
+
+    Give a project or slide files; QuPath reads the results as annotations.
+    """
+
+    def request() -> PredictRequest:
+        return PredictRequest(
+            inputs=tuple(inputs),
+            model=model,
+            out=out or default_results(tuple(inputs), model),
+            device=device,
+            gzip=gzip,
+            min_area_um2=min_area_um2,
+            smooth_um=smooth_um,
+            use_tissue_mask=not no_tissue_mask,
+            margin_px=overlap,
+            seed=seed,
+            resume=resume,
+            **scope.values(),
+        )
+
+    carry_out(working(request, place), output, TELLING["predict"])
+
+
+@verb
+def evaluate(
+    project: options.ProjectPath,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="BUNDLE", help="Predict with this model, then compare.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="DIR", help="Compare what predict wrote there.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the scores as JSON, too.")] = None,
+    device: options.Device = "auto",
+    *,
+    scope: options.Scope,
+    place: options.Place,
+    output: options.Output,
+) -> None:
+    """Compare predictions with annotations.
+
+    Only annotated pixels count. Give either --model or --predictions.
+    """
+
+    def request() -> EvaluateRequest:
+        return EvaluateRequest(
+            project=project, model=model, predictions=predictions, device=device, out=out, **scope.values()
+        )
+
+    carry_out(working(request, place), output, TELLING["evaluate"])

@@ -1,0 +1,168 @@
+"""Where a request is carried out: in this process, noted in the journal, or on a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qpbridge.cli.options import Place
+from qpbridge.cli.running import Document
+from qpbridge.cli.verb import AUTO
+from qpbridge.core.progress import Progress
+from qpbridge.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from qpbridge.client import Client
+    from qpbridge.workflows.requests import Request
+
+TOKEN_VARIABLE: Final = "QPBRIDGE_TOKEN"
+
+RESULTS_FOLDER: Final = "qpbridge-results"
+"""Where predictions go unless the user says otherwise: beside the project, one folder a model."""
+
+_NOT_NOTED: Final = {"inspect"}
+"""Kinds of work that write nothing, not even into the journal."""
+
+_WITHOUT_FAILURES: Final = {"inspect", "export_model"}
+"""Kinds of work whose reports have no such field; a worker tells an empty one all the same."""
+
+_PATHS: Final = ("project", "inputs", "out", "predictions")
+
+
+def working(make: Callable[[], Request], place: Place) -> Callable[[Progress], Document]:
+    """Return the work that carries a request out.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the request; what it raises is told as an error of the work.
+    place : Place
+        Where.
+    """
+
+    def work(progress: Progress) -> Document:
+        request = make()
+        if place.server is None:
+            return work_here(request, progress)
+        with client_of(place) as client:
+            return client.run(as_seen_by_server(request) if client.access.is_local else request, progress)
+
+    return work
+
+
+def client_of(place: Place) -> Client:
+    """Return a client of the server that the options name; it is not connected yet.
+
+    Raises
+    ------
+    InvalidValueError
+        If the file of the token cannot be read.
+    """
+    from qpbridge.client import Client, Tls
+
+    files = (place.tls_ca, place.tls_certificate, place.tls_key)
+    tls = Tls(ca=place.tls_ca, certificate=place.tls_certificate, key=place.tls_key) if any(files) else None
+    return Client(None if place.server in (None, AUTO) else place.server, token=_token(place), tls=tls)
+
+
+def work_here(request: Request, progress: Progress) -> Document:
+    """Carry a request out in this process."""
+    from qpbridge.jobs.in_process import journaled
+    from qpbridge.jobs.store.state_folder import default_state_folder
+    from qpbridge.workflows.requests import KINDS, to_json
+    from qpbridge.workflows.worker import run
+
+    kind = next(kind for kind, record in KINDS.items() if isinstance(request, record))
+    values = to_json(request)
+    if kind in _NOT_NOTED:
+        return _document(kind, run(kind, values, _OwnDesk(progress)))
+    title, device = _title(values), values.get("device", "cpu")
+    with journaled(default_state_folder(), kind, values, progress, title=title, device=device) as recording:
+        result = run(kind, values, _OwnDesk(recording))
+        recording.finish(result)
+    return _document(kind, result)
+
+
+def as_seen_by_server(request: Request) -> Request:
+    """Return a request whose paths do not depend on the working folder; names of models stay names.
+
+    Parameters
+    ----------
+    request : request
+        For a server on this machine.
+    """
+    changes: dict[str, Any] = {}
+    for name in _PATHS:
+        value = getattr(request, name, None)
+        if value is not None:
+            changes[name] = tuple(map(Path.absolute, value)) if isinstance(value, tuple) else value.absolute()
+    model = getattr(request, "model", None)
+    if model is not None and model.exists():
+        changes["model"] = model.absolute()
+    if rules := getattr(request, "path_map", ()):
+        changes["path_map"] = tuple(map(_absolute_rule, rules))
+    return replace(request, **changes)
+
+
+def default_results(inputs: tuple[Path, ...], model: Path) -> Path:
+    """Return where predictions go unless told: beside the project or the first slide, one folder a model.
+
+    What is not on this machine counts as a folder where its name has no ending.
+    """
+    first = inputs[0]
+    is_folder = first.is_dir() or not (first.exists() or first.suffix)
+    return (first if is_folder else first.parent) / RESULTS_FOLDER / model.resolve().name
+
+
+class _OwnDesk:
+    """Progress of work that is done in this process, for the first time, and watched by nobody else."""
+
+    is_resumed = False
+    device = "auto"
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:
+        """Pass it on."""
+        self._progress.report(stage, done, total, **numbers)
+
+    def warn(self, message: str) -> None:
+        """Pass it on."""
+        self._progress.warn(message)
+
+    def raise_if_cancelled(self) -> None:
+        """Pass it on."""
+        self._progress.raise_if_cancelled()
+
+    def emit(self, payload: bytes, count: int) -> None:
+        """Do nothing: no verb hands out parts of its result."""
+
+
+def _document(kind: str, result: dict[str, Any]) -> Document:
+    """Return what the work gave as a server would tell it."""
+    return {name: value for name, value in result.items() if name != "failures" or kind not in _WITHOUT_FAILURES}
+
+
+def _token(place: Place) -> str | None:
+    if place.token_file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        return place.token_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"the token's file {place.token_file} cannot be read: {error}") from error
+
+
+def _title(values: Mapping[str, Any]) -> str:
+    """Return what a request works on: the name of its project or first slide."""
+    paths = values.get("inputs") or [values.get("project") or values["model"]]
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{Path(paths[0]).name}{more}"
+
+
+def _absolute_rule(rule: str) -> str:
+    stored, equals, now = rule.partition("=")
+    return f"{stored}={Path(now.strip()).absolute()}" if equals and now.strip() else rule
