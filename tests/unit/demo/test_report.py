@@ -10,10 +10,10 @@ import pytest
 import shapely
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
+from qpbridge.core.geometry import Region
 from qpbridge.demo.judging import CLASS_NAMES
 from qpbridge.demo.making import DemoCase
-from qpbridge.demo.report import DETAIL_UM, OPACITY, PICTURE_PX, Results, demo_page
-from qpbridge.evaluation.confusion import ConfusionMatrix
+from qpbridge.demo.report import DETAIL_UM, OPACITY, PICTURE_PX, Page, Shown
 from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, write_slide
 from qpbridge.vector.labels import label_shapes
@@ -26,26 +26,41 @@ PREDICTED = [(shapely.box(0, 0, 512, 1024), TUMOR)]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, case_of: Callable[..., DemoCase]) -> Results:
-    folder, case = tmp_path_factory.mktemp("report"), case_of()
+def case(case_of: Callable[..., DemoCase]) -> DemoCase:
+    return case_of()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, case: DemoCase) -> Page:
+    folder = tmp_path_factory.mktemp("report")
     write_slide(folder / "slide.tif", case.slide)
     (folder / "curves.csv").write_text(CURVES)
-    counts = np.zeros((6, 7), np.int64)
-    counts[TUMOR, TUMOR], counts[TUMOR, BENIGN], counts[BENIGN, BENIGN] = 30, 10, 60
-    return Results(
-        slide=folder / "slide.tif",
-        case=case,
-        predicted=PREDICTED,
-        matrix=ConfusionMatrix(CLASS_NAMES, counts),
+    return Page(
+        slides=[shown_of(case, folder / "slide.tif")],
+        classes=CLASSES,
+        scores=[["class", "IoU"], ["Tumor", "0.750"], ["<Stroma>", "-"]],
+        judged_by="the <truth>",
         curves=folder / "curves.csv",
         facts={"annotated": "6 % & <more>"},
         commands=["qpbridge inspect a&b", "qpbridge train <project>"],
     )
 
 
+def shown_of(case: DemoCase, path: Path, detail: tuple[float, float] | None = None) -> Shown:
+    return Shown(
+        name="slide <1>",
+        open=lambda: open_slide(path),
+        mpp=2.0,
+        annotated=label_shapes(case.annotations, CLASS_NAMES).shapes,
+        predicted=PREDICTED,
+        truth=case.slide.labels,
+        detail=detail,
+    )
+
+
 @pytest.fixture(scope="module")
-def page(results: Results) -> str:
-    return demo_page(results).decode()
+def page(results: Page) -> str:
+    return results.to_html().decode()
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +95,17 @@ def test_both_levels_show_slide_annotations_prediction_and_truth(pictures: list[
     assert sizes == [(PICTURE_PX, PICTURE_PX, 3)] * 4 + [(detail_px, detail_px, 3)] * 4
 
 
-def test_the_slide_is_shown_as_it_is(pictures: list[tuple[str, RgbImage]], results: Results) -> None:
-    with open_slide(results.slide) as slide:
-        expected = slide.read(results.case.slide.bounds, PICTURE_PX, PICTURE_PX)
+def test_the_slide_is_shown_as_it_is(pictures: list[tuple[str, RgbImage]], results: Page, case: DemoCase) -> None:
+    with results.slides[0].open() as slide:
+        expected = slide.read(case.slide.bounds, PICTURE_PX, PICTURE_PX)
 
     assert abs(pictures[0][1].astype(int) - expected).mean() < 4  # JPEG
 
 
-def test_the_others_show_the_classes_that_they_speak_of(pictures: list[tuple[str, RgbImage]], results: Results) -> None:
-    size, bounds = (PICTURE_PX, PICTURE_PX), results.case.slide.bounds
-    annotated = rasterize(label_shapes(results.case.annotations, CLASS_NAMES).shapes, bounds, *size)
-    truth = results.case.slide.labels(bounds, *size)
+def test_the_others_show_the_classes_that_they_speak_of(pictures: list[tuple[str, RgbImage]], case: DemoCase) -> None:
+    size, bounds = (PICTURE_PX, PICTURE_PX), case.slide.bounds
+    annotated = rasterize(label_shapes(case.annotations, CLASS_NAMES).shapes, bounds, *size)
+    truth = case.slide.labels(bounds, *size)
     plain = pictures[0][1]
 
     seen = {caption: classes_seen(pixels, plain) for caption, pixels in pictures[1:4]}
@@ -101,29 +116,39 @@ def test_the_others_show_the_classes_that_they_speak_of(pictures: list[tuple[str
     assert (seen["truth"] == truth).mean() > 0.9
 
 
-def test_the_detail_lies_where_one_has_to_look_twice(pictures: list[tuple[str, RgbImage]]) -> None:
-    (_, plain), (_, truth) = pictures[4], pictures[7]
+def test_the_detail_is_the_middle_unless_there_is_something_to_look_at(results: Page, case: DemoCase) -> None:
+    size_px = DETAIL_UM / 2.0
+    edge_px = case.slide.width_px
+    places = {None: (edge_px - size_px) / 2, (0.0, 0.0): 0.0, (300.0, 300.0): 150.0, (9e9, 9e9): edge_px - size_px}
 
-    assert (classes_seen(truth, plain) == BENIGN).mean() > 0.05
+    for detail, left_px in places.items():
+        shown = replace(results.slides[0], detail=detail)
+        with shown.open() as slide:
+            region = Region(x_px=left_px, y_px=left_px, width_px=size_px, height_px=size_px)
+            expected = slide.read(region, round(size_px), round(size_px))
+        seen = pictures_of(replace(results, slides=[shown]).to_html().decode())[4][1]
+
+        assert abs(seen.astype(int) - expected).mean() < 8  # JPEG; another place differs by far more
 
 
-def test_a_slide_smaller_than_the_pictures_and_without_the_context_class_has_a_page_too(
-    results: Results, case_of: Callable[..., DemoCase], tmp_path: Path
+def test_a_slide_smaller_than_the_pictures_without_a_truth_has_a_page_too(
+    results: Page, case_of: Callable[..., DemoCase], tmp_path: Path
 ) -> None:
     case = case_of(250, 200, has_context_class=False)
     write_slide(tmp_path / "small.tif", case.slide)
+    shown = replace(shown_of(case, tmp_path / "small.tif"), predicted=[], truth=None)
 
-    page = demo_page(replace(results, slide=tmp_path / "small.tif", case=case, predicted=[])).decode()
+    pictures = pictures_of(replace(results, slides=[shown]).to_html().decode())
 
-    shapes = [pixels.shape[:2] for _, pixels in pictures_of(page)]
-    assert shapes == [(200, 250)] * 4 + [(200, 200)] * 4
+    assert [caption for caption, _ in pictures] == CAPTIONS[:3] * 2
+    assert [pixels.shape[:2] for _, pixels in pictures] == [(200, 250)] * 3 + [(200, 200)] * 3
 
 
 def test_scores_curves_facts_and_commands_are_told(page: str) -> None:
-    assert "<tr><td>Tumor</td><td>0.750</td><td>0.750</td><td>1.000</td></tr>" in page
-    assert "<tr><td>Benign</td><td>0.857</td><td>1.000</td><td>0.857</td></tr>" in page
-    assert "<tr><td>Stroma</td><td>nan</td><td>nan</td><td>nan</td></tr>" in page
-    assert "<tr><td>mean</td><td>0.804</td><td>0.875</td><td>0.929</td></tr>" in page
+    assert "<h2>Scores against the &lt;truth&gt;</h2>" in page
+    assert "<tr><td>Tumor</td><td>0.750</td></tr>" in page
+    assert "<td>&lt;Stroma&gt;</td><td>-</td>" in page
+    assert "<h2>slide &lt;1&gt;, 2.0 mm across</h2>" in page
     assert page.count("<svg") == 1
     assert "<td>annotated</td><td>6 % &amp; &lt;more&gt;</td>" in page
     assert "<pre>qpbridge inspect a&amp;b\nqpbridge train &lt;project&gt;</pre>" in page
