@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 
@@ -35,15 +36,24 @@ def block(channels_in: int, channels_out: int, norm: str, *, channels_between: i
     return nn.Sequential(conv_relu(channels_in, between, norm), conv_relu(between, channels_out, norm))
 
 
-def center_crop(x: Tensor, halvings: int) -> Tensor:
-    """Return the center of a map, its edges halved so many times.
+def center(x: Tensor, rows: int, columns: int, margin: int = 0) -> Tensor:
+    """Return the center of a map with a margin around it, as far as the map reaches.
 
-    An edge that does not divide by ``2 ** (halvings + 1)`` has no such center; the crop then lies half a cell too
-    far up or left.
+    Rows and columns left out must be even in number; otherwise the center lies half a cell too far up or left.
     """
-    rows, columns = x.shape[-2] >> halvings, x.shape[-1] >> halvings
+    rows, columns = min(rows + 2 * margin, x.shape[-2]), min(columns + 2 * margin, x.shape[-1])
     top, left = (x.shape[-2] - rows) // 2, (x.shape[-1] - columns) // 2
     return x[..., top : top + rows, left : left + columns]
+
+
+def optical_density(x: Tensor) -> Tensor:
+    """Return half the optical density of intensities in 0..1: 0 for white, 2.8 for the black of 8-bit pixels."""
+    return -0.5 * torch.log((255.0 * x + 1.0) / 256.0)
+
+
+def as_it_is(x: Tensor) -> Tensor:
+    """Return a tensor as it is."""
+    return x
 
 
 def initialize(network: nn.Module) -> None:

@@ -114,6 +114,10 @@ class Recipe(Settings):
     samples_per_epoch: CountOrZero = 0
     """Samples in an epoch, drawn evenly from the balanced patches; 0 = each once (Ho et al. 2021, sec. 2.5)."""
 
+    sampling: Literal["copies", "errors"] = "copies"
+    """Patches in turn, those of rare classes with deformed copies (Ho et al. 2021, sec. 2.3), or each class as often
+    as its pixels are still mistaken."""
+
     stride_px: Count = 256
     """Distance between patch centers, px of the finest view (Ho et al. 2021, sec. 2.2: targets do not overlap)."""
 
@@ -162,9 +166,12 @@ class Recipe(Settings):
     rotation_p: Share = 0.0
     """Probability of a turn by any angle; 0 = off (not in Ho et al. 2021)."""
 
-    context_swap_p: Share = 0.0
-    """Probability that the coarser views show another patch, so that little data does not teach to trust context
-    alone; 0 = off (not in Ho et al. 2021)."""
+    density_jitter: NotNegative = 0.0
+    """Largest change of the logarithm of the optical density; 0 = off (not in Ho et al. 2021)."""
+
+    paste_p: Share = 0.0
+    """Probability that what is labelled in a patch is pasted on another patch, in all views: little data otherwise
+    teaches what happens to lie beside a class; 0 = off (not in Ho et al. 2021)."""
 
     validation_share: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.2
     """Share held back where no entries are named for validation (Ho et al. 2021, sec. 3: 6 of 32 slides)."""

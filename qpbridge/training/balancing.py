@@ -13,12 +13,17 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 """Labelled pixels of each class in each patch, shape (P, K)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+LEAST_SHARE = 0.1
+"""Part of the samples that goes to all classes alike, however easy they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sample: a patch, and which deformed copy of it (0 is the patch itself)."""
+    """One training sample: a patch, which deformed copy of it (0 is the patch itself), and what it is pasted on."""
 
     patch: int
-    copy: int
+    copy: int = 0
+    ground: int | None = None
 
 
 def patch_classes(counts: Counts) -> npt.NDArray[np.int64]:
@@ -69,6 +74,54 @@ def balanced_samples(counts: Counts, most: int) -> list[Sample]:
     """Return every patch once, and copies of patches that hold rare classes."""
     copies = copies_of_classes(counts, most)[patch_classes(counts)]
     return [Sample(patch, copy) for patch, extra in enumerate(copies) for copy in range(int(extra) + 1)]
+
+
+def draw_patches(counts: Counts, shares: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> list[int]:
+    """Draw patches: a class by its share, then a patch by its part of the class's labelled pixels.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (P, K)
+        Labelled pixels of each class in each patch.
+    shares : ndarray of float64, shape (K,)
+        Probability of each class; 0 for a class without pixels.
+    count : int
+        How many to draw, with replacement.
+    rng : numpy Generator
+        Source of chance.
+    """
+    classes = rng.choice(len(shares), size=count, p=shares)
+    ends = np.cumsum(counts, axis=0)
+    places = (rng.random(count) * ends[-1, classes]).astype(np.int64)
+    return [int(np.searchsorted(ends[:, c], place, side="right")) for c, place in zip(classes, places, strict=True)]
+
+
+def class_shares(counts: Counts, errors: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+    """Return how often each class is drawn.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (P, K)
+        Labelled pixels of each class in each patch.
+    errors : ndarray of float64, shape (K,), or None
+        Share of each class's pixels that is still mistaken; where None, all classes count alike.
+
+    Returns
+    -------
+    ndarray of float64, shape (K,)
+        In proportion to the errors, but no class below ``LEAST_SHARE`` of an equal share; 0 for a class without pixels.
+    """
+    present = counts.sum(axis=0) > 0
+    wanted = np.where(present, 1.0 if errors is None else np.maximum(errors, 1e-6), 0.0)
+    equal = present / present.sum()
+    return np.asarray(LEAST_SHARE * equal + (1 - LEAST_SHARE) * wanted / wanted.sum(), np.float64)
+
+
+def expected_counts(counts: Counts, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the labelled pixels of each class that a patch drawn by ``draw_patches`` holds in the mean, shape (K,)."""
+    totals = counts.sum(axis=0)
+    chances = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0) @ shares
+    return np.asarray(chances @ counts, np.float64)
 
 
 def sample_counts(counts: Counts, samples: Sequence[Sample]) -> npt.NDArray[np.int64]:

@@ -24,11 +24,11 @@ from qpbridge.models.family import Family, Outputs
 from qpbridge.models.losses import class_weights
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import ModelSpec
-from qpbridge.training.balancing import balanced_samples, sample_counts
 from qpbridge.training.crew import Crew, part_count
 from qpbridge.training.curves import EpochRecord
 from qpbridge.training.patches import Labels, Patch
 from qpbridge.training.reading import Batch, PatchPixels, SampleMaker, batches
+from qpbridge.training.sampling import ClassErrors, Sampler
 
 WARM_UP_SHARE = 0.05
 """Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
@@ -105,6 +105,7 @@ class Trainer:
         on_cpu = runtime.device.type == "cpu"
         self._crew = Crew(self._network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1)
         self._optimizer = _optimizer(self._network, recipe)
+        self._errors = ClassErrors(len(spec.classes))
         self._step = 0
 
     def fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
@@ -130,18 +131,18 @@ class Trainer:
             return self._fit(training, validation, maker, progress)
 
     def _fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
-        samples = balanced_samples(training.counts, self._recipe.repeats_max)
-        weights = class_weights(sample_counts(training.counts, samples).tolist()).to(self._runtime.device)
-        drawn = self._recipe.samples_per_epoch or len(samples)
-        steps = self._recipe.epochs * math.ceil(drawn / self._recipe.batch_size)
+        sampler = Sampler(training.counts, self._recipe, self._seed)
+        weights = class_weights(sampler.class_counts).to(self._runtime.device)
+        steps = self._recipe.epochs * math.ceil(sampler.per_epoch / self._recipe.batch_size)
         plain = [partial(maker.plain, patch, validation.labels) for patch in validation.patches]
         records: list[EpochRecord] = []
         best: tuple[EpochRecord, dict[str, Tensor], ConfusionMatrix] | None = None
         for epoch in range(1, self._recipe.epochs + 1):
             start_s = time.monotonic()
+            samples = sampler.draw(epoch, self._errors.take() if records else None)
             jobs = [
-                partial(maker.augmented, samples[i], training.patches, training.labels, (epoch, turn))
-                for turn, i in enumerate(_drawn(len(samples), drawn, np.random.default_rng([self._seed, 0, epoch])))
+                partial(maker.augmented, sample, training.patches, training.labels, (epoch, turn))
+                for turn, sample in enumerate(samples)
             ]
             loss = self._learn(jobs, weights, steps, progress)
             if not math.isfinite(loss):
@@ -187,6 +188,8 @@ class Trainer:
 
         def loss_of(network: nn.Module, part: Batch) -> Tensor:
             outputs = self._run(network, part)
+            if self._recipe.sampling == "errors":
+                self._errors.add(part.labels, self._family.probabilities(outputs).argmax(dim=1))
             return self._family.loss(outputs, part.labels, weights, self._recipe.label_smoothing)
 
         parts = batch.split(self._crew.parts)
@@ -233,12 +236,6 @@ class Trainer:
         # Closed at once when the loop ends early: no thread may read from a slide that is closed next.
         with closing(batches(jobs, self._spec.views, self._recipe.batch_size, self._runtime.readers)) as made:
             yield (batch.to(self._runtime.device) for batch in made)
-
-
-def _drawn(samples: int, count: int, rng: np.random.Generator) -> list[int]:
-    """Draw samples in random order, none a second time before all others."""
-    rounds = [rng.permutation(samples) for _ in range(math.ceil(count / samples))]
-    return [int(i) for i in np.concatenate(rounds)[:count]]
 
 
 def _joined(outputs: Sequence[Outputs]) -> Outputs:

@@ -72,10 +72,11 @@ class Labels:
         veils = [[_veil(patch, slide, fov) for patch in hidden if patch.slide == i] for i, slide in enumerate(slides)]
         self._indices = [ShapeIndex([*slide.shapes, *veil]) for slide, veil in zip(slides, veils, strict=True)]
 
-    def of(self, patch: Patch) -> LabelMap:
-        """Return the labels of a patch, uint8, shape (size_px, size_px)."""
-        region = view_region(patch.center_px, self._fov, self._slides[patch.slide].calibration)
-        return self._indices[patch.slide].rasterize(region, self._fov.size_px, self._fov.size_px)
+    def of(self, patch: Patch, fov: FieldOfView | None = None) -> LabelMap:
+        """Return the labels of a patch in a field of view, by default the finest, uint8, shape (size_px, size_px)."""
+        fov = self._fov if fov is None else fov
+        region = view_region(patch.center_px, fov, self._slides[patch.slide].calibration)
+        return self._indices[patch.slide].rasterize(region, fov.size_px, fov.size_px)
 
     def count(self, patch: Patch) -> npt.NDArray[np.int64]:
         """Return the labelled pixels of each class in a patch, shape (K,)."""

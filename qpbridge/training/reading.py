@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from qpbridge.core.arrays import LabelMap, RgbImage
-from qpbridge.core.geometry import View
+from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
+from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.core.tiles import view_region
 from qpbridge.models.recipe import Recipe
-from qpbridge.training.augmentation.coloring import random_color
-from qpbridge.training.augmentation.warping import elastic, random_warp
+from qpbridge.training.augmentation.coloring import ColorChange, random_color
+from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp
 from qpbridge.training.balancing import Sample
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
 
@@ -137,27 +137,58 @@ class SampleMaker:
     def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
         """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
         rng = np.random.default_rng([self._seed, 1, *turn])
-        finest = self._views[0].fov
-        extent_px = max(view.fov.extent_um for view in self._views) / finest.mpp
         copy = None
         if sample.copy:
-            copy = elastic(self._recipe, extent_px, np.random.default_rng([self._seed, 2, sample.patch, sample.copy]))
-        warp = random_warp(self._recipe, extent_px, rng, copy)
+            own = np.random.default_rng([self._seed, 2, sample.patch, sample.copy])
+            copy = elastic(self._recipe, self._extent_px, own)
+        upper = self._layer(patches[sample.patch], rng, copy)
+        if sample.ground is None:
+            return PatchPixels(views=upper.views(), labels=upper.labels(labels, self._views[0].fov))
+        lower = self._layer(patches[sample.ground], rng)
+        return _pasted(upper, lower, labels, self._views)
+
+    def _layer(self, patch: Patch, rng: np.random.Generator, copy: Displacement | None = None) -> _Layer:
+        warp = random_warp(self._recipe, self._extent_px, rng, copy)
         recolor = random_color(self._recipe, rng)
-        patch = patches[sample.patch]
-        return PatchPixels(
-            views=tuple(
-                recolor(warp.image(image, view.fov.mpp / finest.mpp))
-                for image, view in zip(self._images(patch, patches, rng), self._views, strict=True)
-            ),
-            labels=warp.labels(labels.of(patch)),
+        ratios = [view.fov.mpp / self._views[0].fov.mpp for view in self._views]
+        images = self._reader.read(patch)
+        return _Layer(patch=patch, images=images, ratios=ratios, warp=warp, recolor=recolor)
+
+    @property
+    def _extent_px(self) -> float:
+        return max(view.fov.extent_um for view in self._views) / self._views[0].fov.mpp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """A patch as one draw of chance shows it."""
+
+    patch: Patch
+    images: tuple[RgbImage, ...]
+    ratios: Sequence[float]
+    warp: Warp
+    recolor: ColorChange
+
+    def views(self) -> tuple[RgbImage, ...]:
+        return tuple(
+            self.recolor(self.warp.image(image, ratio)) for image, ratio in zip(self.images, self.ratios, strict=True)
         )
 
-    def _images(self, patch: Patch, patches: Sequence[Patch], rng: np.random.Generator) -> tuple[RgbImage, ...]:
-        images = self._reader.read(patch)
-        if rng.random() >= self._recipe.context_swap_p:
-            return images
-        return images[0], *self._reader.read(patches[int(rng.integers(len(patches)))])[1:]
+    def labels(self, labels: Labels, fov: FieldOfView, ratio: float = 1.0) -> LabelMap:
+        return self.warp.labels(labels.of(self.patch, fov), ratio)
+
+
+def _pasted(upper: _Layer, lower: _Layer, labels: Labels, views: Sequence[View]) -> PatchPixels:
+    """Lay what is labelled in one patch over another, in every view where it lies there."""
+    masks = [upper.labels(labels, view.fov, ratio) for view, ratio in zip(views, upper.ratios, strict=True)]
+    below = lower.labels(labels, views[0].fov)
+    return PatchPixels(
+        views=tuple(
+            np.where((mask != IGNORE_INDEX)[..., None], over, under)
+            for mask, over, under in zip(masks, upper.views(), lower.views(), strict=True)
+        ),
+        labels=np.where(masks[0] != IGNORE_INDEX, masks[0], below),
+    )
 
 
 def batches(

@@ -95,13 +95,15 @@ def random_color(recipe: Recipe, rng: np.random.Generator) -> ColorChange:
     if rng.random() < recipe.color_p:
         brightness = rng.uniform(-recipe.brightness, recipe.brightness)
         contrast = 1.0 + rng.uniform(-recipe.contrast, recipe.contrast)
-    stain = _stain_change(recipe.stain_jitter, rng) if recipe.stain_jitter > 0 else None
+    stain = None
+    if recipe.stain_jitter > 0 or recipe.density_jitter > 0:
+        stain = _stain_change(recipe.stain_jitter, recipe.density_jitter, rng)
     return ColorChange(hue=hue, saturation=saturation, brightness=brightness, contrast=contrast, stain=stain)
 
 
-def _stain_change(strength: float, rng: np.random.Generator) -> StainChange:
+def _stain_change(strength: float, density: float, rng: np.random.Generator) -> StainChange:
     stains = STAINS_OD / np.linalg.norm(STAINS_OD, axis=1, keepdims=True)
-    gains = 1.0 + rng.uniform(-strength, strength, 3)
+    gains = (1.0 + rng.uniform(-strength, strength, 3)) * np.exp(rng.uniform(-density, density))
     shifts = STAIN_SHIFT_SHARE * rng.uniform(-strength, strength, 3)
     matrix = np.linalg.inv(stains) @ np.diag(gains) @ stains
     return StainChange(matrix=matrix.astype(np.float32), shift=(shifts @ stains).astype(np.float32))

@@ -64,9 +64,9 @@ class Warp:
         column, row = self._sources(len(view), ratio)
         return np.asarray(cv2.remap(view, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
-    def labels(self, labels: LabelMap) -> LabelMap:
-        """Return warped labels, nearest neighbor; what comes from outside is unknown."""
-        column, row = self._sources(len(labels), 1.0)
+    def labels(self, labels: LabelMap, ratio: float = 1.0) -> LabelMap:
+        """Return warped labels of a view, nearest neighbor; what comes from outside is unknown."""
+        column, row = self._sources(len(labels), ratio)
         return np.asarray(
             cv2.remap(labels, column, row, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE_INDEX),
             np.uint8,
@@ -86,9 +86,6 @@ class Warp:
             (source_x / ratio + middle).astype(np.float32, copy=False),
             (source_y / ratio + middle).astype(np.float32, copy=False),
         )
-
-
-IDENTITY = Warp(matrix=np.eye(2, dtype=np.float32))
 
 
 def elastic(recipe: Recipe, extent_px: float, rng: np.random.Generator) -> Displacement:
