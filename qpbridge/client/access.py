@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any, Final
 
 import grpc
 
-from qpbridge.errors import InvalidValueError, QpbridgeError
+from qpbridge.errors import InvalidValueError, QpbridgeError, TokenRefusedError
 from qpbridge.jobs.store.state_folder import default_state_folder
 from qpbridge.wire.discovery import FILE, read_discovery
 from qpbridge.wire.metadata import AUTHORIZATION, BEARER, CLIENT
 
 _KEEPALIVE_MS: Final = 60_000
+_TOKEN: Final = re.compile("[!-~]+")
+"""What can stand in a header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,11 @@ class Access:
         host, _, port = self.address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
             raise InvalidValueError(f"a server's address is HOST:PORT, not '{self.address}'")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise TokenRefusedError(
+                "token: what was given for it is none, since a token is one word; copy it from the discovery file"
+                " of the server (server.json in its state folder)"
+            )
 
     @property
     def host(self) -> str:

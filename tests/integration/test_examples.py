@@ -7,6 +7,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_the_example_runs_on_what_it_makes(example: Path, tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, example], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -45,6 +45,7 @@ def modules_loaded_by(statement: str) -> set[str]:
     [
         "import qpbridge",
         "import qpbridge.__main__",
+        "import qpbridge.client",
         HELP.format(["--help"]),
         HELP.format(["train", "--help"]),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qpbridge.client.access import Access, Tls, find_access, own_name
-from qpbridge.errors import InvalidValueError, ServerNotRunningError
+from qpbridge.errors import InvalidValueError, ServerNotRunningError, TokenRefusedError
 from qpbridge.wire.discovery import FILE, Discovery, write_discovery
 
 
@@ -100,6 +100,14 @@ def test_each_call_shows_token_and_name_in_ascii() -> None:
 
 def test_the_token_is_not_printed() -> None:
     assert "secret" not in repr(Access(address="h:1", token="secret"))
+
+
+@pytest.mark.parametrize("token", ["", "two words", "two\nlines", "café"])
+def test_what_cannot_be_a_token_is_refused_without_being_told(token: str) -> None:
+    with pytest.raises(TokenRefusedError, match="a token is one word") as refused:
+        Access(address="h:1", token=token)
+
+    assert not token or token not in str(refused.value)
 
 
 def test_a_certificate_without_its_key_is_refused() -> None:
