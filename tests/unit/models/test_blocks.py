@@ -6,23 +6,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from qpbridge.models.blocks import block, center_crop, conv_relu, initialize, up_relu
+from qpbridge.models.blocks import as_it_is, block, center, conv_relu, initialize, optical_density, up_relu
+
+ramps = st.tuples(st.integers(1, 40), st.integers(1, 40)).map(
+    lambda shape: torch.arange(shape[0] * shape[1], dtype=torch.float32).reshape(1, 1, *shape)
+)
 
 
-@given(cells=st.integers(1, 8), halvings=st.integers(1, 3))
-def test_a_crop_keeps_the_center(cells: int, halvings: int) -> None:
-    edge = cells * 2 ** (halvings + 1)
-    ramp = torch.arange(edge, dtype=torch.float32).expand(1, 1, edge, edge)
+@given(ramp=ramps, data=st.data(), margin=st.integers(0, 12))
+def test_a_center_lies_amid_the_map_with_a_margin_as_far_as_the_map_reaches(
+    ramp: torch.Tensor, data: st.DataObject, margin: int
+) -> None:
+    left_out = [2 * data.draw(st.integers(0, (edge - 1) // 2)) for edge in ramp.shape[-2:]]
+    rows, columns = (edge - out for edge, out in zip(ramp.shape[-2:], left_out, strict=True))
 
-    crop = center_crop(ramp, halvings)
+    found = center(ramp, rows, columns, margin)
 
-    assert crop.shape[-2:] == (edge >> halvings, edge >> halvings)
-    assert crop.mean() == ramp.mean()
-    assert torch.equal(crop, center_crop(ramp.mT, halvings).mT)
+    top, left = (max(out // 2 - margin, 0) for out in left_out)
+    expected = ramp[..., top : ramp.shape[-2] - top, left : ramp.shape[-1] - left]
+    assert torch.equal(found, expected)
 
 
-def test_an_edge_without_exact_center_is_cropped_half_a_cell_up_and_left() -> None:
-    assert center_crop(torch.arange(4.0).expand(1, 1, 4, 4), 2).flatten().tolist() == [1.0]
+def test_a_map_without_exact_center_is_cropped_half_a_cell_up_and_left() -> None:
+    ramp = torch.arange(20.0).reshape(1, 1, 4, 5)
+
+    assert center(ramp, 1, 2).flatten().tolist() == [6, 7]
+
+
+def test_optical_density_is_zero_for_white_and_grows_with_the_stain() -> None:
+    # Half the natural logarithm of 256 / (8-bit value + 1).
+    pixels = torch.tensor([255, 127, 63, 0]) / 255
+
+    assert optical_density(pixels).tolist() == pytest.approx([0, math.log(2) / 2, math.log(2), 4 * math.log(2)])
+
+
+@given(amount=st.floats(0.1, 3), light=st.floats(0.3, 1))
+def test_more_stain_is_a_factor_of_the_optical_density(amount: float, light: float) -> None:
+    stained = torch.tensor([light, light**amount], dtype=torch.float64)
+
+    one, more = optical_density((256 * stained - 1) / 255).tolist()
+
+    assert more == pytest.approx(amount * one, abs=1e-9)
+
+
+def test_what_is_left_as_it_is_is_the_same() -> None:
+    x = torch.rand(2, 2)
+
+    assert as_it_is(x) is x
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

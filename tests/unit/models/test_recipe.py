@@ -13,6 +13,7 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     assert (recipe.batch_size, recipe.epochs, recipe.stride_px, recipe.min_labelled_share) == (1, 20, 256, 0.01)
     assert (recipe.elastic_grid, recipe.elastic_sigma_px, recipe.repeats_max) == (17, 4.0, 10)
     assert (recipe.schedule, recipe.rotation_p, recipe.stain_jitter, recipe.ema_decay) == ("constant", 0, 0, 0)
+    assert (recipe.sampling, recipe.density_jitter, recipe.paste_p) == ("copies", 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,9 @@ def test_the_defaults_are_those_of_the_paper() -> None:
         ("epochs", 1.5, "a whole number from 1 on"),
         ("elastic_grid", 1, "a whole number from 2 on"),
         ("optimizer", "lion", "one of sgd, adamw"),
+        ("sampling", "hardest", "one of copies, errors"),
+        ("density_jitter", -0.1, "a number from 0 on"),
+        ("paste_p", 1.01, "a number from 0 to 1"),
         ("batch_size", "8", "a whole number from 1 on"),
     ],
 )

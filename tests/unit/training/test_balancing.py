@@ -6,10 +6,14 @@ from hypothesis.extra.numpy import arrays
 
 from qpbridge.models.losses import class_weights
 from qpbridge.training.balancing import (
+    LEAST_SHARE,
     Counts,
     Sample,
     balanced_samples,
+    class_shares,
     copies_of_classes,
+    draw_patches,
+    expected_counts,
     patch_classes,
     sample_counts,
 )
@@ -110,3 +114,97 @@ def test_balancing_never_loses_a_patch_nor_favors_the_most_frequent_class(counts
     # Copies bring no class above the most frequent one by more than the rounding of its ratio.
     balanced = np.bincount(classes, weights=counts.sum(axis=1) * repeats, minlength=counts.shape[1])
     assert (balanced <= 1.5 * labelled.max()).all()
+
+
+def test_classes_are_drawn_alike_while_nothing_is_known_of_errors() -> None:
+    counts = np.array([[900, 0, 0], [5, 0, 3]])
+
+    assert class_shares(counts).tolist() == [0.5, 0, 0.5]
+
+
+def test_classes_are_drawn_by_their_errors_and_none_below_its_least_share() -> None:
+    counts = np.array([[100, 200, 300, 0]])
+
+    shares = class_shares(counts, np.array([0.2, 0.0, 0.6, 1.0]))
+
+    # The last class has no pixels: its error is not one.
+    assert shares == pytest.approx([0.1 / 3 + 0.9 / 4, 0.1 / 3, 0.1 / 3 + 0.9 * 3 / 4, 0], abs=1e-5)
+
+
+def test_without_any_error_classes_are_drawn_alike() -> None:
+    assert class_shares(np.array([[7, 9]]), np.zeros(2)).tolist() == [0.5, 0.5]
+
+
+@given(counts=counts_of_patches, data=st.data())
+@settings(deadline=None)
+def test_shares_are_probabilities_of_the_classes_that_occur(counts: Counts, data: st.DataObject) -> None:
+    errors = data.draw(st.none() | arrays(np.float64, counts.shape[1], elements=st.floats(0, 1)))
+
+    shares = class_shares(counts, errors)
+
+    present = counts.sum(axis=0) > 0
+    assert shares.sum() == pytest.approx(1)
+    assert (shares[~present] == 0).all()
+    assert (shares[present] >= LEAST_SHARE / present.sum() - 1e-12).all()
+    if errors is not None:
+        order = np.argsort(np.maximum(errors, 1e-6)[present], kind="stable")
+        assert (np.diff(shares[present][order]) >= -1e-12).all()
+
+
+def test_patches_are_drawn_by_their_part_of_a_class_drawn_by_its_share() -> None:
+    counts = np.array([[300, 0, 10], [100, 0, 0], [0, 0, 30]])
+
+    drawn = draw_patches(counts, np.array([0.25, 0.0, 0.75]), 20_000, np.random.default_rng(0))
+
+    assert all(type(patch) is int for patch in drawn)
+    chances = [0.25 * 3 / 4 + 0.75 / 4, 0.25 / 4, 0.75 * 3 / 4]
+    assert np.bincount(drawn, minlength=3) / 20_000 == pytest.approx(chances, abs=0.02)
+
+
+@given(counts=counts_of_patches, seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_a_patch_drawn_for_a_class_holds_it(counts: Counts, seed: int) -> None:
+    for label in np.flatnonzero(counts.sum(axis=0)):
+        only = np.eye(counts.shape[1])[label]
+
+        drawn = draw_patches(counts, only, 20, np.random.default_rng(seed))
+
+        assert len(drawn) == 20
+        assert (counts[drawn, label] > 0).all()
+        assert drawn == draw_patches(counts, only, 20, np.random.default_rng(seed))
+
+
+def test_every_labelled_pixel_of_a_class_counts_alike_to_the_last() -> None:
+    # One pixel a patch, and patches without any between them.
+    counts = np.zeros((40, 2), np.int64)
+    counts[::2, 1] = 1
+
+    drawn = draw_patches(counts, np.array([0.0, 1.0]), 4000, np.random.default_rng(0))
+
+    often = np.bincount(drawn, minlength=40)
+    assert (often[1::2] == 0).all()
+    assert often[::2].min() > 140
+    assert often[::2].max() < 260
+
+
+def test_none_drawn_are_none() -> None:
+    assert draw_patches(np.array([[4, 4]]), np.array([0.5, 0.5]), 0, np.random.default_rng(0)) == []
+
+
+def test_expected_pixels_are_the_mean_over_the_draws() -> None:
+    counts = np.array([[300, 100, 0], [0, 100, 0], [20, 0, 50]])
+    shares = np.array([0.2, 0.5, 0.3])
+
+    expected = expected_counts(counts, shares)
+
+    chances = [0.2 * 300 / 320 + 0.5 / 2, 0.5 / 2, 0.2 * 20 / 320 + 0.3]
+    np.testing.assert_allclose(expected, np.array(chances) @ counts)
+    drawn = draw_patches(counts, shares, 20_000, np.random.default_rng(0))
+    np.testing.assert_allclose(counts[drawn].mean(axis=0), expected, rtol=0.05)
+
+
+def test_a_class_without_pixels_is_expected_nowhere() -> None:
+    counts = np.array([[10, 0], [30, 0]])
+
+    # Patches are drawn by their pixels: the second three times as often.
+    assert expected_counts(counts, np.array([1.0, 0.0])).tolist() == [10 / 4 + 30 * 3 / 4, 0]

@@ -166,6 +166,26 @@ def test_epochs_of_a_fixed_size_draw_samples_evenly(slide: LabelledSlide, size: 
     assert len({turn for turn, _ in maker.asked}) == 2 * size
 
 
+@pytest.mark.parametrize(("sampling", "green"), [("errors", [0.5, 0.73, 0.84]), ("copies", [0.5, 0.5, 0.5])])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_class_always_mistaken_comes_more_often_where_errors_are_asked_for(
+    slide: LabelledSlide, sampling: Any, green: list[float], batch_size: int
+) -> None:
+    recipe = replace(STEADY, epochs=3, batch_size=batch_size, samples_per_epoch=400, sampling=sampling)
+    recipe = replace(recipe, learning_rate=1e-6)
+    patches = [Patch(slide=0, center_px=(40, 40)), Patch(slide=0, center_px=(210, 40))]
+    labels = Labels([slide], FOV, 2)
+    training = PatchSet(patches=patches, counts=np.stack([labels.count(patch) for patch in patches]), labels=labels)
+    script = Script(predictions=[0], losses=[0])
+    maker = RecordingMaker([slide], recipe)
+
+    Trainer(script.family, SPEC, recipe, CPU, 0).fit(training, middle_of(slide), maker, QUIET)
+
+    drawn = [[sample.patch for (epoch, _), sample in maker.asked if epoch == one] for one in (1, 2, 3)]
+    # Of errors 0 and 1: a tenth to both alike, the rest to the second, half the way each epoch.
+    assert [np.mean(epoch) for epoch in drawn] == pytest.approx(green, abs=0.07)
+
+
 class Clock(nn.Module):
     """Counts steps: its one weight grows by the learning rate at each."""
 

@@ -118,6 +118,24 @@ def test_labels_lie_on_the_pixels_that_they_were_drawn_on(mpp: float) -> None:
         np.testing.assert_array_equal(labels.of(patch) == 1, seen[..., 0] == 0)
 
 
+def test_labels_of_a_coarser_view_lie_around_the_same_center() -> None:
+    slide = labelled_slide((box(30, 20, 50, 36), 1), (box(50, 20, 58, 60), 0))
+    hidden = Patch(slide=0, center_px=(40, 50))
+    labels = Labels([slide], FOV, 2, [hidden])
+    patch = Patch(slide=0, center_px=(40, 40))
+
+    fine, coarse = labels.of(patch), labels.of(patch, FieldOfView(size_px=20, mpp=1.0))
+
+    assert np.array_equal(fine, labels.of(patch, FOV))
+    x, y = np.meshgrid(np.arange(40) + 20, np.arange(40) + 20)
+    expected = np.full((40, 40), IGNORE_INDEX, np.uint8)
+    expected[(x >= 30) & (x < 50) & (y < 36)] = 1
+    expected[(x >= 50) & (x < 58)] = 0
+    expected[(x >= 30) & (x < 50) & (y >= 40)] = IGNORE_INDEX  # held back
+    np.testing.assert_array_equal(coarse, expected[::2, ::2])
+    np.testing.assert_array_equal(fine, expected[10:30, 10:30])
+
+
 def test_what_is_held_back_is_unknown_and_nothing_else_changes() -> None:
     slide = labelled_slide((box(0, 0, 60, 100), 0), (box(60, 0, 120, 100), 1))
     hidden = [

@@ -185,20 +185,106 @@ def test_one_change_of_color_serves_all_views(slide: LabelledSlide) -> None:
     np.testing.assert_array_equal(sample.labels, plain.labels)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_coarser_views_may_come_from_another_patch(slide: LabelledSlide, share: float) -> None:
-    maker, labels = maker_of(slide, replace(NO_CHANGE, context_swap_p=share))
-    patches = [patch_at(20 + i, 20 + i) for i in range(8)]
-    plain = [maker.plain(patch, labels) for patch in patches]
+def colored_slide(*boxes: tuple[int, int, int, int]) -> LabelledSlide:
+    """Labels 0, 1 and none in pure red, green and blue, so that pixels tell what they show."""
+    labels = np.full((96, 96), 2)
+    shapes = tuple((box(*edges), label) for label, edges in enumerate(boxes))
+    for label, (left, top, right, bottom) in enumerate(boxes):
+        labels[top:bottom, left:right] = label
+    pixels = (255 * np.eye(3)[labels]).astype(np.uint8)
+    return LabelledSlide(key="1", slide=CountingSlide(pixels), calibration=PixelCalibration.square(0.5), shapes=shapes)
 
-    samples = [maker.augmented(Sample(3, 0), patches, labels, (1, turn)) for turn in range(200)]
 
-    coarse = [[np.array_equal(sample.views[1], other.views[1]) for other in plain].index(True) for sample in samples]
-    assert all(np.array_equal(sample.views[0], plain[3].views[0]) for sample in samples)
-    assert all(np.array_equal(sample.labels, plain[3].labels) for sample in samples)
-    # One in eight times, the other patch is the same one.
-    assert np.mean(np.array(coarse) != 3) == pytest.approx(share * 7 / 8, abs=0.1)
-    assert len(set(coarse)) == (8 if share else 1)
+def test_what_is_labelled_is_pasted_on_the_ground_in_every_view(slide: LabelledSlide) -> None:
+    some = replace(slide, shapes=((box(0, 0, 30, 30), 1), (box(40, 40, 64, 64), 0)))
+    maker, labels = maker_of(some, NO_CHANGE)
+    patches = [patch_at(26, 26), patch_at(46, 46)]
+    upper, ground = (maker.plain(patch, labels) for patch in patches)
+
+    pasted = maker.augmented(Sample(0, ground=1), patches, labels, (1, 0))
+
+    # The views show the slide from 18 to 34 px and from 10 to 42 px, two of these in a pixel.
+    fine, coarse = np.arange(18, 34), np.arange(10, 42, 2)
+    masks = [np.logical_and.outer(places < 30, places < 30) for places in (fine, coarse)]
+    masks[1] |= np.logical_and.outer(coarse >= 40, coarse >= 40)
+    for mask, view, over, under in zip(masks, pasted.views, upper.views, ground.views, strict=True):
+        np.testing.assert_array_equal(view, np.where(mask[..., None], over, under))
+    assert (over != under).any()
+    np.testing.assert_array_equal(pasted.labels, np.where(masks[0], 1, ground.labels))
+    assert set(np.unique(pasted.labels)) == {0, 1, IGNORE_INDEX}
+
+
+def test_only_what_is_pasted_has_the_deformation_of_its_copy(slide: LabelledSlide) -> None:
+    some = replace(slide, shapes=((box(0, 0, 30, 30), 1), (box(44, 44, 64, 64), 0)))
+    maker, labels = maker_of(some, NO_CHANGE)
+    patches = [patch_at(26, 26), patch_at(46, 46)]
+    deformed = maker.augmented(Sample(0, 1), patches, labels, (1, 0))
+
+    pasted = maker.augmented(Sample(0, 1, ground=1), patches, labels, (1, 0))
+
+    is_pasted = deformed.labels != IGNORE_INDEX
+    assert 0 < is_pasted.mean() < 1
+    ground = maker.plain(patches[1], labels)
+    np.testing.assert_array_equal(pasted.labels, np.where(is_pasted, deformed.labels, ground.labels))
+    np.testing.assert_array_equal(pasted.views[0], np.where(is_pasted[..., None], deformed.views[0], ground.views[0]))
+
+
+def shown(image: RgbImage) -> LabelMap:
+    """What pure colors tell; 3 where two are mixed."""
+    label = image.argmax(axis=2)
+    return np.where(image.max(axis=2) == 255, label, 3).astype(np.uint8)
+
+
+def test_pasted_pixels_keep_their_labels_and_lie_at_one_place_in_all_views() -> None:
+    slide = colored_slide((20, 16, 60, 44), (48, 40, 80, 72))
+    maker, labels = maker_of(slide, replace(NO_CHANGE, rot90_p=1, flip_p=0.5, mild_elastic_alpha=1))
+    patches = [patch_at(30, 44), patch_at(64, 44), patch_at(52, 70)]
+
+    samples = [
+        maker.augmented(Sample(turn % 3, ground=(turn + 1) % 3), patches, labels, (1, turn)) for turn in range(60)
+    ]
+
+    for sample in samples:
+        fine, coarse = (shown(view) for view in sample.views)
+        known = fine != 3
+        assert known.mean() > 0.6
+        np.testing.assert_array_equal(fine[known], np.where(sample.labels == IGNORE_INDEX, 2, sample.labels)[known])
+        four = fine.reshape(8, 2, 8, 2)
+        is_pure = (four == four[:, :1, :, :1]).all(axis=(1, 3)) & (four[:, 0, :, 0] != 3)
+        inner = coarse[4:12, 4:12]
+        is_pure &= inner != 3
+        assert is_pure.mean() > 0.3
+        assert (four[:, 0, :, 0][is_pure] == inner[is_pure]).mean() > 0.95
+    assert len({sample.views[0].tobytes() for sample in samples}) > 40
+
+
+def test_what_is_pasted_of_a_copy_is_cut_out_of_the_coarse_view_as_its_pixels_are_deformed() -> None:
+    maker, labels = maker_of(colored_slide((34, 26, 46, 38)), replace(NO_CHANGE, elastic_sigma_px=2))
+    patches = [patch_at(40, 32), patch_at(8, 88)]  # around the label, and far from it
+
+    for copy in range(1, 21):
+        deformed, pasted = (maker.augmented(Sample(0, copy, ground), patches, labels, (1, 0)) for ground in (None, 1))
+
+        # All else is blue, so that a label cut out at the wrong place loses pixels.
+        red = shown(deformed.views[1]) == 0
+        assert np.count_nonzero(red) > 10
+        np.testing.assert_array_equal(pasted.views[1][red], deformed.views[1][red])
+
+
+def test_ground_is_turned_and_recolored_on_its_own(slide: LabelledSlide) -> None:
+    recipe = Recipe(rot90_p=1, flip_p=0.5, color_p=1, stain_jitter=0.3, mild_elastic_alpha=0)
+    blank = replace(slide, shapes=())
+    maker, labels = maker_of(blank, recipe)
+    patches = [patch_at(26, 26), patch_at(40, 40)]
+
+    own, on_itself, on_other = (
+        maker.augmented(Sample(0, ground=ground), patches, labels, (1, 0)) for ground in (None, 0, 1)
+    )
+
+    # Nothing is labelled, so all is ground.
+    assert not is_same(on_itself, own)
+    assert not is_same(on_other, on_itself)
+    assert (on_other.labels == IGNORE_INDEX).all()
 
 
 def is_same(one: PatchPixels, two: PatchPixels) -> bool:
@@ -213,9 +299,9 @@ def test_samples_follow_from_the_seed_alone(slide: LabelledSlide) -> None:
     def run(seed: int, threads: int) -> list[torch.Tensor]:
         maker, labels = maker_of(slide, recipe, seed)
         jobs = [
-            lambda i=i, copy=copy: maker.augmented(Sample(i, copy), patches, labels, (3, i))
+            lambda i=i, copy=copy, ground=ground: maker.augmented(Sample(i, copy, ground), patches, labels, (3, i))
             for i in range(6)
-            for copy in range(2)
+            for copy, ground in ((0, None), (1, None), (0, 5 - i))
         ]
         made = list(batches(jobs, VIEWS, batch_size=4, threads=threads))
         return [tensor for batch in made for tensor in (*batch.views.values(), batch.labels)]

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,8 @@ from torch import Tensor
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
+from qpbridge.models.blocks import center, optical_density
+from qpbridge.models.encoder_decoder import Decoder
 from qpbridge.models.families import dmmn
 from qpbridge.models.families.dmmn import ARCHITECTURES, DMMN, Dmmn, DmmnConfig
 
@@ -58,8 +62,10 @@ def test_the_finest_view_comes_first_and_the_others_have_twice_and_four_times_it
 def test_any_edge_that_the_divisor_divides_will_do(variant: str) -> None:
     network = _network(variant)
 
-    for edge in (network.divisor, 3 * network.divisor):
+    for edge in (network.divisor, 2 * network.divisor, 3 * network.divisor):
         assert network(_views(network, edge))["logits"].shape == (1, 3, edge, edge)
+    oblong = {name: torch.rand(1, 3, network.divisor, 3 * network.divisor) for name in network.view_names}
+    assert network(oblong)["logits"].shape == (1, 3, network.divisor, 3 * network.divisor)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -99,6 +105,51 @@ def test_a_pixel_depends_on_each_view_around_its_own_place(variant: str) -> None
 def _peak(weights: Tensor) -> list[float]:
     window = torch.nn.functional.avg_pool2d(weights[None, None], 9, stride=1, padding=4)[0, 0]
     return [float(i) for i in divmod(int(window.argmax()), weights.shape[1])]
+
+
+@pytest.mark.parametrize("variant", ["m3", "m2s"])
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (192, 128), (256, 256)])
+@torch.no_grad()
+def test_context_decoded_at_its_center_only_gives_what_all_of_it_gives(
+    variant: str, rows: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _network(variant, norm="batch", width=4)
+    views = {name: torch.rand(1, 3, rows, columns) for name in network.view_names}
+    expected = network(views)["logits"]
+    decode, halved = Decoder.forward, []
+
+    def decode_all(
+        decoder: Decoder, encoded: Sequence[Tensor], guests: Sequence[Sequence[Tensor]] = ((),) * 5, halvings: int = 0
+    ) -> list[Tensor]:
+        halved.append(halvings)
+        return [
+            center(level, level.shape[-2] >> halvings, level.shape[-1] >> halvings)
+            for level in decode(decoder, encoded, guests)
+        ]
+
+    monkeypatch.setattr(Decoder, "forward", decode_all)
+
+    _assert_close(network(views)["logits"], expected)
+    assert sorted(halved) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_networks_may_see_optical_density_instead_of_intensity(variant: str) -> None:
+    plain, network = _network(variant), _network(variant, pixels="density")
+    network.load_state_dict(plain.state_dict())
+    views = _views(network)
+
+    dense = {name: optical_density(view) for name, view in views.items()}
+
+    assert torch.equal(network(views)["logits"], plain(dense)["logits"])
+    assert not torch.equal(network(views)["logits"], plain(views)["logits"])
+
+
+def test_pixels_are_seen_in_a_known_way_only() -> None:
+    assert DmmnConfig().pixels == "intensity"
+    with pytest.raises(InvalidValueError, match=r"pixels=log.*one of intensity, density"):
+        DmmnConfig(pixels="log")
 
 
 def test_guests_of_m3_are_as_wide_as_the_paper_draws_them() -> None:

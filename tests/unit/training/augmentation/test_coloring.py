@@ -70,6 +70,53 @@ def test_more_of_one_stain_leaves_the_other_as_it_is() -> None:
     assert (spread > 0.1).all()
 
 
+def densities(image: RgbImage) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return -np.log((image.astype(float) + 1) / 256)
+
+
+def test_darkness_is_one_factor_of_all_optical_densities_however_drawn() -> None:
+    recipe = Recipe(density_jitter=0.6, color_p=0)
+    tissue: RgbImage = np.array([[[190, 110, 170], [235, 180, 205], [140, 90, 150]]], np.uint8)
+
+    factors = []
+    for seed in range(300):
+        changed = random_color(recipe, np.random.default_rng(seed))(tissue)
+        factors.append(float(densities(changed).sum() / densities(tissue).sum()))
+        np.testing.assert_allclose(changed, 256 * np.exp(-factors[-1] * densities(tissue)) - 1, atol=2)
+
+    # As often lighter as darker, and nowhere beyond the largest change of the logarithm.
+    assert -0.62 < np.log(factors).min() < -0.55
+    assert 0.55 < np.log(factors).max() < 0.62
+    assert np.log(factors).mean() == pytest.approx(0, abs=0.08)
+    assert np.log(factors).std() == pytest.approx(0.6 / np.sqrt(3), rel=0.1)
+
+
+def test_glass_has_no_darkness_to_change_and_keeps_its_hue() -> None:
+    recipe = Recipe(density_jitter=0.6, color_p=0)
+    glass: RgbImage = np.array([[[255, 255, 255], [244, 244, 244], [246, 242, 248]]], np.uint8)
+
+    changed = np.concatenate([random_color(recipe, np.random.default_rng(seed))(glass) for seed in range(100)])
+
+    white, gray, tinted = (changed[:, i].astype(int) for i in range(3))
+    assert (white == 255).all()
+    assert np.ptp(gray, axis=1).max() <= 1
+    assert 230 <= gray.min() < 240
+    assert 247 < gray.max() < 250
+    assert (np.argsort(tinted, axis=1) == [1, 0, 2]).all()
+
+
+def test_darkness_changes_together_with_the_stains() -> None:
+    pixel: RgbImage = np.array([[[150, 90, 160]]], np.uint8)
+
+    def spread(stain: float, density: float) -> float:
+        recipe = Recipe(stain_jitter=stain, density_jitter=density, color_p=0)
+        drawn = [densities(random_color(recipe, np.random.default_rng(seed))(pixel)).sum() for seed in range(200)]
+        return float(np.std(np.log(drawn)))
+
+    assert spread(0.3, 0.0) < spread(0.3, 0.3) < spread(0.3, 0.9)
+    assert spread(0.0, 0.3) < spread(0.3, 0.3)
+
+
 @pytest.mark.parametrize("saturation", [-255, -30, 0, 30, 255])
 @pytest.mark.parametrize("hue", [-20, 0, 20])
 def test_what_has_no_color_gets_none(hue: int, saturation: int) -> None:
