@@ -10,6 +10,7 @@ import logging.handlers
 import os
 import queue
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,10 +64,7 @@ def logged(folder: Path, settings: Logs, secret: str) -> Iterator[None]:
         Never to be written.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target = logging.handlers.RotatingFileHandler(
-        folder / FILE, maxBytes=settings.bytes_max, backupCount=settings.files_max, encoding="utf-8"
-    )
-    os.chmod(target.baseFilename, _OWNER_ONLY)  # noqa: PTH101
+    target = _OwnersFiles(folder / FILE, maxBytes=settings.bytes_max, backupCount=settings.files_max, encoding="utf-8")
     target.setFormatter(JsonFormatter(secret))
     waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     source = _QueueHandler(waiting)
@@ -83,6 +81,12 @@ def logged(folder: Path, settings: Logs, secret: str) -> Iterator[None]:
         root.setLevel(former_level)
         listener.stop()
         target.close()
+
+
+class _OwnersFiles(logging.handlers.RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
 
 
 class _QueueHandler(logging.handlers.QueueHandler):

@@ -91,6 +91,17 @@ class RunningServer:
         """Wait for a job to be in a state."""
         return wait_for(lambda: job if is_so(job := self.job(job_id)) else None)
 
+    @staticmethod
+    def refused(call: Callable[[], Any]) -> BaseException:
+        """Return the error that a call ends with; a stream is read."""
+        try:
+            answer = call()
+            for _ in answer if isinstance(answer, grpc.Call) else ():
+                pass
+        except grpc.RpcError as error:
+            return error_of(error)
+        return AssertionError("it was let through")
+
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(WAIT_S)

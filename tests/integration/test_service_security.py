@@ -1,7 +1,6 @@
 """Attempts to make a server do what it must not: each is refused, and says what would be taken."""
 
 import ast
-import json
 import os
 import socket
 import stat
@@ -17,42 +16,25 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from qpbridge.errors import (
-    DiskFullError,
     InvalidValueError,
     PathRefusedError,
-    QueueFullError,
     TokenRefusedError,
-    TooLargeError,
-    TooManyStreamsError,
 )
 from qpbridge.v1 import (
     evaluation_pb2,
     job_pb2,
     model_pb2,
-    objects_pb2,
     prediction_pb2,
     project_pb2,
     server_pb2,
     training_pb2,
 )
-from qpbridge.wire.errors import error_of
 from qpbridge.wire.metadata import AUTHORIZATION, BEARER
 
 Start = Callable[..., Any]
 PACKAGE = Path(__file__).parent.parent.parent / "qpbridge"
 PROTOS = (evaluation_pb2, job_pb2, model_pb2, prediction_pb2, project_pb2, server_pb2, training_pb2)
 REAL_WORK = "qpbridge.workflows.worker:run"
-
-
-def refused(call: Callable[[], Any]) -> BaseException:
-    """Return the error that a call ends with; a stream is read."""
-    try:
-        answer = call()
-        for _ in answer if isinstance(answer, grpc.Call) else ():
-            pass
-    except grpc.RpcError as error:
-        return error_of(error)
-    return AssertionError("it was let through")
 
 
 def methods() -> Iterator[Any]:
@@ -69,7 +51,9 @@ class TestTheToken:
         for method in methods():
             ask = server.method(method.name)
             message = method.input_type._concrete_class()
-            assert isinstance(refused(lambda ask=ask, message=message: ask(message, timeout=30)), TokenRefusedError)
+            assert isinstance(
+                server.refused(lambda ask=ask, message=message: ask(message, timeout=30)), TokenRefusedError
+            )
 
         assert len(names) > 15
 
@@ -80,8 +64,8 @@ class TestTheToken:
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
 
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
-        assert isinstance(refused(lambda: health.Watch(health_pb2.HealthCheckRequest())), TokenRefusedError)
-        assert isinstance(refused(lambda: reflected(iter([asked]))), TokenRefusedError)
+        assert isinstance(server.refused(lambda: health.Watch(health_pb2.HealthCheckRequest())), TokenRefusedError)
+        assert isinstance(server.refused(lambda: reflected(iter([asked]))), TokenRefusedError)
 
     def test_nothing_but_exactly_it_is_taken(self, start: Start) -> None:
         server = start()
@@ -99,7 +83,7 @@ class TestTheToken:
             [("token", right)],
             [("authorization-bin", right.encode())],
         ):
-            error = refused(lambda shown=shown: ask(server_pb2.GetServerRequest(), metadata=shown, timeout=30))
+            error = server.refused(lambda shown=shown: ask(server_pb2.GetServerRequest(), metadata=shown, timeout=30))
             assert isinstance(error, TokenRefusedError), shown
         assert ask(server_pb2.GetServerRequest(), metadata=[(AUTHORIZATION, right)]).server.version
 
@@ -119,9 +103,9 @@ class TestTheToken:
         server = start("[logs]", 'level = "DEBUG"')
         server.call("GetServer", server_pb2.GetServerRequest())
         wrong = [(AUTHORIZATION, f"{BEARER}{server.discovery.token}x")]
-        refused(lambda: server.method("GetServer")(server_pb2.GetServerRequest(), metadata=wrong))
+        server.refused(lambda: server.method("GetServer")(server_pb2.GetServerRequest(), metadata=wrong))
         named = job_pb2.GetJobRequest(job_id=server.discovery.token)
-        refused(lambda: server.method("GetJob")(named, metadata=server.metadata))
+        server.refused(lambda: server.method("GetJob")(named, metadata=server.metadata))
         asked = training_pb2.TrainRequest(project=str(server.root), out=server.discovery.token[:30], family="x")
         server.ended(server.call("Train", asked).job.id)
         server.end()
@@ -156,7 +140,9 @@ class TestTheAddress:
         assert server.call("GetServer", server_pb2.GetServerRequest()).server.version
         with plain, pytest.raises(grpc.RpcError):
             health_pb2_grpc.HealthStub(plain).Check(health_pb2.HealthCheckRequest(), timeout=5)
-        assert isinstance(refused(lambda: server.method("GetServer")(server_pb2.GetServerRequest())), TokenRefusedError)
+        assert isinstance(
+            server.refused(lambda: server.method("GetServer")(server_pb2.GetServerRequest())), TokenRefusedError
+        )
 
     def test_with_mutual_tls_a_token_alone_does_not_do(self, start: Start, tmp_path: Path) -> None:
         authority = certificates(tmp_path)
@@ -247,7 +233,7 @@ class TestTheRoots:
 
         for bad in outside(server):
             for method, request in requests(bad):
-                error = refused(lambda m=method, r=request: server.method(m)(r, metadata=server.metadata))
+                error = server.refused(lambda m=method, r=request: server.method(m)(r, metadata=server.metadata))
                 assert isinstance(error, PathRefusedError), (bad, request, error)
         assert server.call("ListJobs", job_pb2.ListJobsRequest()).jobs == []
 
@@ -261,7 +247,7 @@ class TestTheRoots:
                 ("GetModel", model_pb2.GetModelRequest(model=bad)),
                 ("Train", training_pb2.TrainRequest(project=str(server.root), out=bad, family="f")),
             ):
-                error = refused(lambda m=method, r=request: server.method(m)(r, metadata=server.metadata))
+                error = server.refused(lambda m=method, r=request: server.method(m)(r, metadata=server.metadata))
                 assert isinstance(error, PathRefusedError), (bad, method, error)
 
     def test_what_lies_in_them_may_be_named_in_several_ways(self, start: Start) -> None:
@@ -320,7 +306,7 @@ class TestTheRoots:
             project = make_project(server.root / "project", tmp_path / "secret" / "slide.png", url)
 
             report = server.call("InspectProject", project_pb2.InspectProjectRequest(project=str(project))).report
-            error = refused(
+            error = server.refused(
                 lambda: server.method("InspectProject")(
                     project_pb2.InspectProjectRequest(project=url), metadata=server.metadata
                 )
@@ -360,106 +346,6 @@ def make_project() -> Callable[..., Path]:
         return folder
 
     return make
-
-
-class TestTheLimits:
-    def test_a_message_that_is_too_large_is_refused_with_the_number_that_fits(self, start: Start) -> None:
-        server = start("[limits]", "message_bytes_max = 100_000")
-
-        for size in (100_001, 300_000):
-            asked = job_pb2.GetJobRequest(job_id="x" * size)
-            error = refused(lambda asked=asked: server.method("GetJob")(asked, metadata=server.metadata))
-            assert isinstance(error, TooLargeError)
-            assert "100,000" in str(error)
-        endless = job_pb2.GetJobRequest(job_id="x" * 1_000_000)
-        with pytest.raises(grpc.RpcError, match=r"larger than max .* 400000"):
-            server.method("GetJob")(endless, metadata=server.metadata)
-
-    @pytest.mark.parametrize("form", ["collection", "list", "feature", "nested", "spread", "not a number"])
-    def test_too_many_objects_or_vertices_are_refused_with_the_numbers_that_fit(self, form: str, start: Start) -> None:
-        objects = start("[limits]", "objects_max = 3")
-        text = annotations(form, objects=4)
-        error = self.submitted(objects, text)
-        assert isinstance(error, TooLargeError)
-        assert "4 objects" in str(error)
-        assert "takes 3" in str(error)
-        objects.end()
-
-        vertices = start("[limits]", "vertices_max = 15")
-        error = self.submitted(vertices, text)
-        assert isinstance(error, TooLargeError)
-        assert "20 vertices" in str(error)
-        assert "takes 15" in str(error)
-        assert isinstance(self.submitted(vertices, annotations(form, objects=3)), AssertionError)
-
-    @pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "nonsense", "\x1f\x8b\x08", '{"features": 3}'])
-    def test_annotations_that_are_none_are_refused_and_harm_nobody(self, text: str, start: Start) -> None:
-        server = start()
-
-        assert isinstance(self.submitted(server, [text.encode()]), InvalidValueError)
-        assert server.call("GetServer", server_pb2.GetServerRequest()).server.version
-
-    def submitted(self, server: Any, texts: list[bytes]) -> BaseException:
-        given = [objects_pb2.EntryAnnotations(entry=str(number), geojson=text) for number, text in enumerate(texts)]
-        asked = training_pb2.TrainRequest(project=str(server.root), out="m", family="f", annotations=given)
-        return refused(lambda: server.method("Train")(asked, metadata=server.metadata))
-
-    def test_a_full_queue_takes_no_more(self, start: Start) -> None:
-        server = start("[limits]", "queued_jobs_max = 2")
-        asked = training_pb2.TrainRequest(project=str(server.root), out="m", family="f", settings={"steps": "100000"})
-        first = server.call("Train", asked).job.id
-        server.until(first, lambda job: job.state == job_pb2.JOB_STATE_RUNNING)
-        for _ in range(2):
-            server.call("Train", asked)
-
-        with pytest.raises(QueueFullError, match="2 may"):
-            server.call("Train", asked)
-
-    def test_no_work_begins_on_a_full_disk(self, start: Start) -> None:
-        server = start("[limits]", f"free_disk_bytes_min = {2**60}")
-
-        with pytest.raises(DiskFullError, match=r"1,152,921,504,607 MB"):
-            server.call("Train", training_pb2.TrainRequest(project=str(server.root), out="m", family="f"))
-        assert server.call("ListJobs", job_pb2.ListJobsRequest()).jobs == []
-
-    def test_one_stream_too_many_is_refused_and_the_others_go_on(self, start: Start) -> None:
-        server = start("[limits]", "streams_max = 2")
-        asked = training_pb2.TrainRequest(project=str(server.root), out="m", family="f", settings={"steps": "100000"})
-        watched = job_pb2.WatchJobRequest(job_id=server.call("Train", asked).job.id)
-        streams = [server.stream("WatchJob", watched) for _ in range(2)]
-        for stream in streams:
-            next(stream)
-
-        error = refused(lambda: server.stream("WatchJob", watched))
-
-        assert isinstance(error, TooManyStreamsError)
-        assert "2 may" in str(error)
-        assert all(next(stream) for stream in streams)
-        streams[0].cancel()
-        for _ in range(100):
-            if isinstance(error := refused(lambda: next(server.stream("WatchJob", watched))), AssertionError):
-                break
-            assert isinstance(error, TooManyStreamsError)
-        else:
-            pytest.fail("a stream that was closed still counts")
-
-
-def annotations(form: str, objects: int) -> list[bytes]:
-    """Return texts that hold so many objects, each of five vertices, written in ways that a careless count misses."""
-    outline = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]}
-    one = {"type": "Feature", "geometry": outline, "properties": {"objectType": "annotation", "color": [255, 0, 0]}}
-    many = [one] * objects
-    nested = {**one, "properties": {"childObjects": [{**one, "properties": {"children": [one] * (objects - 2)}}]}}
-    noted = {**one, "properties": {"measurements": {"area": float("nan")}}}
-    forms = {
-        "collection": [json.dumps({"type": "FeatureCollection", "features": many})],
-        "list": [json.dumps(many, indent=9)],
-        "feature": [json.dumps(one), *[json.dumps(outline)] * (objects - 1)],
-        "nested": [json.dumps(nested)],
-        "spread": [json.dumps([one])] * objects,
-        "not a number": ["\ufeff" + json.dumps([noted] * objects)],
-    }
-    return [text.encode() for text in forms[form]]
 
 
 def test_the_server_holds_no_door_for_code() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from qpbridge.errors import InvalidValueError
 from qpbridge.jobs.store.paging import PAGE_DEFAULT, PAGE_MAX
 
 Item = TypeVar("Item")
+
+_MARK: Final = "."
 
 
 def page_of(items: Sequence[Item], key: Callable[[Item], str], size: int, token: str) -> tuple[Sequence[Item], str]:
@@ -41,15 +43,16 @@ def page_of(items: Sequence[Item], key: Callable[[Item], str], size: int, token:
 
 
 def _token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
+    # The mark in front lets an empty name have a token, too.
+    return base64.urlsafe_b64encode(f"{_MARK}{name}".encode()).decode()
 
 
 def _position_after(items: Sequence[Item], key: Callable[[Item], str], token: str) -> int:
     try:
         last = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
-        last = None
-    found = next((position for position, item in enumerate(items) if key(item) == last), None)
+        last = ""
+    found = next((position for position, item in enumerate(items) if f"{_MARK}{key(item)}" == last), None)
     if found is None:
         raise InvalidValueError(
             f"page token '{token}' was not given out for this list, or the list has changed: begin anew without one"

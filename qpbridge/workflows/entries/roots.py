@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,17 @@ ENVIRONMENT: Final = "QPBRIDGE_ROOTS"
 """Environment variable: a JSON list of folders without links. Every place may be read where it is not set."""
 
 
-def tell_roots(roots: Sequence[Path]) -> None:
-    """Let this process, and those that it starts from now on, read in these folders only."""
+@contextlib.contextmanager
+def reading_only_in(roots: Sequence[Path]) -> Iterator[None]:
+    """Let this process, and those that it starts meanwhile, read in these folders only, as long as the block lasts."""
+    former = os.environ.get(ENVIRONMENT)
     os.environ[ENVIRONMENT] = json.dumps([str(root) for root in roots])
+    try:
+        yield
+    finally:
+        del os.environ[ENVIRONMENT]
+        if former is not None:
+            os.environ[ENVIRONMENT] = former
 
 
 def may_read(path: Path) -> bool:

@@ -226,3 +226,18 @@ def test_no_uri_breaks_the_search(uri, project_uri):
 
     with pytest.raises(SlideNotFoundError):
         locate_slide(project, entry, NO_MAP)
+
+
+@ON_POSIX
+def test_places_that_may_not_be_read_are_passed_over_and_told(tmp_path):
+    secret, copy = touched(tmp_path / "secret" / "a.svs"), touched(tmp_path / "open" / "p" / "images" / "a.svs")
+    project, entry = made(tmp_path / "open" / "p", f"file:{secret}")
+
+    def is_open(path: Path) -> bool:
+        return path.resolve().is_relative_to(tmp_path / "open")
+
+    assert locate_slide(project, entry, NO_MAP, is_open) == copy
+    copy.unlink()
+    for path_map in (NO_MAP, PathMap.parse([f"{tmp_path}={tmp_path / 'open' / '..'}"])):
+        with pytest.raises(SlideNotFoundError, match=r"a\.svs \(not looked at: outside the server's roots\)"):
+            locate_slide(project, entry, path_map, is_open)

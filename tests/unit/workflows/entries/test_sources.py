@@ -8,6 +8,7 @@ import tifffile
 from qpbridge.core.geometry import PixelCalibration
 from qpbridge.core.objects import PathObject
 from qpbridge.errors import (
+    PathRefusedError,
     PixelSizeMissingError,
     ProjectNotFoundError,
     SlideMismatchError,
@@ -15,6 +16,7 @@ from qpbridge.errors import (
     UnknownNameError,
 )
 from qpbridge.qupath.writing import NewEntry, create_project
+from qpbridge.workflows.entries.roots import reading_only_in
 from qpbridge.workflows.entries.sources import Source, is_project, sources_of_project, sources_of_slides
 
 MakeProject = Callable[..., Path]
@@ -172,3 +174,21 @@ def test_projects_are_told_from_slides(make_project: MakeProject, tmp_path: Path
     assert is_project(tmp_path / "gone.qpproj")
     assert not is_project(tmp_path)
     assert not is_project(tmp_path / "slides" / "a.png")
+
+
+def test_slides_and_objects_outside_the_roots_are_not_opened(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    source = source_in_project(root / "project", tiff(tmp_path / "secret.tif", 0.5), 0.5)
+    (bare,) = sources_of_slides([tmp_path / "secret.tif"])
+    assert source.entry is not None
+    (tmp_path / "away").mkdir()
+    (source.entry.data_folder / "data.qpdata").symlink_to(tmp_path / "away")
+
+    with reading_only_in([root]):
+        with pytest.raises(SlideNotFoundError, match="not looked at"):
+            source.slide_path()
+        with pytest.raises(PathRefusedError, match="outside the server's roots"):
+            bare.slide_path()
+        with pytest.raises(PathRefusedError, match="outside the server's roots"):
+            source.objects()
+    assert source.slide_path() == bare.slide_path() == tmp_path / "secret.tif"
