@@ -155,6 +155,8 @@ def test_a_client_who_goes_away_stops_the_region(start: Start) -> None:
     call.cancel()
 
     server.until(job_id, lambda job: job.state == job_pb2.JOB_STATE_CANCELLED)
+    server.end()
+    assert "fault" not in server.logs()
 
 
 def test_a_client_who_reads_nothing_holds_up_the_region_and_not_the_memory(start: Start) -> None:
@@ -184,6 +186,16 @@ def test_a_look_at_a_project_does_not_wait_for_a_training(start: Start) -> None:
 
     assert report.qupath_version == "files"
     assert server.job(long).state == job_pb2.JOB_STATE_RUNNING
+
+
+def test_a_device_that_is_named_twice_does_two_jobs_at_once(start: Start) -> None:
+    server = start('devices = ["cpu", "cpu"]')
+    jobs = [server.call("Train", training(server, steps=1000, out=out)).job.id for out in ("a", "b")]
+
+    for job_id in jobs:
+        server.until(job_id, lambda job: job.progress.done > 3)
+
+    assert {server.job(job_id).state for job_id in jobs} == {job_pb2.JOB_STATE_RUNNING}
 
 
 def test_a_look_that_nobody_waits_for_is_stopped(start: Start) -> None:

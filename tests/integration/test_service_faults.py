@@ -73,7 +73,8 @@ def test_a_region_whose_server_was_killed_has_failed_and_says_what_to_do(start: 
         margin_px=1000,
         smooth_um=0.05,
     )
-    job_id = next(server.stream("PredictRegion", asked)).job.id
+    call = server.stream("PredictRegion", asked)  # kept: one that is forgotten is cancelled
+    job_id = next(call).job.id
     server.until(job_id, lambda job: job.progress.done > 3)
 
     server.end(signal.SIGKILL)
