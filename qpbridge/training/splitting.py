@@ -13,6 +13,9 @@ ENOUGH_SLIDES = 4
 MOST_OF_A_CLASS = 0.5
 """No class gives more than this share of its labelled pixels away."""
 
+MODEST_EXCESS = 1.5
+"""No class gives more than this times what is asked for, unless there is no other way."""
+
 
 def held_back_slides(counts: npt.NDArray[np.int64], share: float, rng: np.random.Generator) -> list[int]:
     """Choose slides for validation.
@@ -60,12 +63,15 @@ def _choose(counts: npt.NDArray[np.int64], share: float, rng: np.random.Generato
     totals = counts.sum(axis=0)
     held = np.zeros_like(totals)
     chosen: set[int] = set()
-    for index in _by_rarity(counts, rng):
-        gain = counts[index]
-        lacking = held < share * totals if classwise else held.sum() < share * totals.sum()
-        if (lacking & (gain > 0)).any() and np.all(held + gain <= MOST_OF_A_CLASS * totals):
-            chosen.add(index)
-            held += gain
+    order = _by_rarity(counts, rng)
+    # First what takes little more than asked for: who annotated little needs it for training.
+    for most in (min(MODEST_EXCESS * share, MOST_OF_A_CLASS), MOST_OF_A_CLASS):
+        for index in order:
+            gain = counts[index]
+            lacking = held < share * totals if classwise else held.sum() < share * totals.sum()
+            if index not in chosen and (lacking & (gain > 0)).any() and np.all(held + gain <= most * totals):
+                chosen.add(index)
+                held += gain
     return chosen
 
 
