@@ -115,7 +115,7 @@ def test_no_two_causes_share_a_reason() -> None:
     assert len(set(reasons)) == len(reasons)
 
 
-@pytest.mark.parametrize("cause", {*CAUSES.values(), *OTHER_CAUSES.values()}, ids=str)
+@pytest.mark.parametrize("cause", sorted({*CAUSES.values(), *OTHER_CAUSES.values()}, key=str), ids=str)
 def test_http_and_grpc_say_the_same(cause: Any) -> None:
     assert cause.http_status in HTTP[cause.code]
 
