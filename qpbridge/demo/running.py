@@ -25,7 +25,13 @@ from qpbridge.workflows.requests import PredictRequest, TrainRequest
 
 FAMILY = "dmmn"
 PRESET = "small"
-SETTINGS: Final = {"epochs": "8", "samples_per_epoch": "320", "paste_p": "0", "density_jitter": "0.1"}
+SETTINGS: Final = {
+    "epochs": "12",
+    "samples_per_epoch": "320",
+    "batch_size": "8",
+    "paste_p": "0",
+    "density_jitter": "0.1",
+}
 """Less training and fewer colors than the preset's, and full trust in context: the slide has one stain, and a class
 that only context tells."""
 

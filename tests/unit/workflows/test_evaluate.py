@@ -40,6 +40,7 @@ class Entry:
     label: str
     objects: tuple[PathObject, ...] | Exception
     server: None = None
+    data_path: Path = Path("data.qpdata")
 
 
 @dataclass

@@ -81,7 +81,9 @@ def test_a_bundle_shows_what_it_is_and_where_it_comes_from(bundle: Path) -> None
 
 
 def test_a_bundle_is_exported_to_the_file_asked_for(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qpbridge.models.onnx_export.export_onnx", lambda loaded, out: out.write_text(loaded.digest))
+    monkeypatch.setattr(
+        "qpbridge.workflows.export_model.export_onnx", lambda loaded, out: out.write_text(loaded.digest)
+    )
 
     result = CliRunner().invoke(app, ["export", str(bundle), "--out", str(bundle / "m.onnx"), "--json"])
 
