@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
+from qpbridge.core.arrays import LabelMap
 from qpbridge.core.geometry import View
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import FamilyConfig, Head, ModelClass, ModelSpec
@@ -15,24 +18,84 @@ from qpbridge.models.spec import FamilyConfig, Head, ModelClass, ModelSpec
 Outputs: TypeAlias = dict[str, Tensor]
 """What a network returns, by the name of the head."""
 
+Targets: TypeAlias = dict[str, Tensor]
+"""What the outputs of a batch should be, by name; ``LABELS`` is always among them."""
+
+LABELS: Final = "labels"
+"""Labels of pixels, int64, shape (B, H, W), in the frame of the finest view; ``IGNORE_INDEX`` where unknown."""
+
 PAPER = "paper"
 """Preset that every family has: the network exactly as published, with the published number of parameters."""
 
 ConfigT = TypeVar("ConfigT", bound=FamilyConfig)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What is known about one sample, after augmentation.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (H, W)
+        Class of each pixel of the finest view; ``IGNORE_INDEX`` where unknown.
+    surroundings : ndarray of uint8, shape (h, w), or None
+        The same for the coarsest view, where the family asks for it.
+    instances : ndarray of int32, shape (H, W), or None
+        Which nucleus each pixel of the finest view belongs to; 0 for none. Where the family asks for it.
+    mpp : float
+        Pixel size of the finest view, µm/px.
+    classes : int
+        Number of classes.
+    """
+
+    labels: LabelMap
+    surroundings: LabelMap | None = None
+    instances: npt.NDArray[np.int32] | None = None
+    mpp: float
+    classes: int
+
+
+TruthPart: TypeAlias = Literal["surroundings", "instances"]
+"""What a family may ask for beyond the labels."""
+
+
+Encode: TypeAlias = Callable[[Truth], dict[str, npt.NDArray[Any]]]
+"""Makes further targets of one sample, by name, from what is known about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """What a model needs to know about a sample, and what it makes of that.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes.
+    asks_for : frozenset of str
+        Parts of ``Truth`` beyond the labels.
+    encode : callable or None
+        Further targets; None where the labels are all.
+    """
+
+    classes: int
+    asks_for: frozenset[TruthPart] = frozenset()
+    encode: Encode | None = None
+
+
 class Loss(Protocol):
     """How a family learns."""
 
-    def __call__(self, outputs: Outputs, target: Tensor, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def __call__(
+        self, outputs: Outputs, targets: Targets, class_weights: Tensor, label_smoothing: float = 0.0
+    ) -> Tensor:
         """Return the loss of a batch, a scalar.
 
         Parameters
         ----------
         outputs : dict of Tensor
             What the network returned.
-        target : Tensor of int64, shape (B, H, W)
-            Labels in the frame of the finest view; ``IGNORE_INDEX`` where nothing is known.
+        targets : dict of Tensor
+            The labels, and what the family's ``encoder`` made, each with a first axis B.
         class_weights : Tensor of float, shape (K,)
             Weight of each class.
         label_smoothing : float
@@ -73,6 +136,10 @@ class Family(Generic[ConfigT]):
         Of a batch.
     probabilities : callable
         Outputs to class probabilities, Tensor (B, K, H, W) that sums to 1 over the classes.
+    asks_for : frozenset of str
+        Parts of ``Truth`` that ``encoder`` needs.
+    encoder : callable or None
+        For a configuration, what makes further targets of a sample; None where the labels are all.
     """
 
     name: str
@@ -88,6 +155,8 @@ class Family(Generic[ConfigT]):
     build: Callable[[ConfigT, int], nn.Module]
     loss: Loss
     probabilities: Callable[[Outputs], Tensor]
+    asks_for: frozenset[TruthPart] = frozenset()
+    encoder: Callable[[ConfigT], Encode] | None = None
 
     def spec(self, config: ConfigT, classes: Sequence[ModelClass]) -> ModelSpec:
         """Return the spec of a configuration for some classes."""
@@ -99,3 +168,8 @@ class Family(Generic[ConfigT]):
             views=self.views(config),
             heads=self.heads(config, len(classes)),
         )
+
+    def encoding(self, spec: ModelSpec) -> Encoding:
+        """Return what a model of this family needs to know about samples."""
+        encode = None if self.encoder is None else self.encoder(spec.config)  # type: ignore[arg-type]
+        return Encoding(classes=len(spec.classes), asks_for=self.asks_for, encode=encode)

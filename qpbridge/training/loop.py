@@ -190,7 +190,7 @@ class Trainer:
             outputs = self._run(network, part)
             if self._recipe.sampling == "errors":
                 self._errors.add(part.labels, self._family.probabilities(outputs).argmax(dim=1))
-            return self._family.loss(outputs, part.labels, weights, self._recipe.label_smoothing)
+            return self._family.loss(outputs, part.targets, weights, self._recipe.label_smoothing)
 
         parts = batch.split(self._crew.parts)
         loss = self._crew.learn(loss_of, parts, [len(part.labels) for part in parts])
@@ -212,7 +212,7 @@ class Trainer:
             for batch in made:
                 progress.raise_if_cancelled()
                 outputs = _joined(self._crew.map(self._foresee, batch.split(self._crew.parts)))
-                total += float(self._family.loss(outputs, batch.labels, weights)) * len(batch.labels)
+                total += float(self._family.loss(outputs, batch.targets, weights)) * len(batch.labels)
                 seen += len(batch.labels)
                 predicted = self._family.probabilities(outputs).argmax(dim=1)
                 for labels, prediction in zip(_to_numpy(batch.labels), _to_numpy(predicted), strict=True):

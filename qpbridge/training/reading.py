@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
-from qpbridge.core.geometry import FieldOfView, View
+from qpbridge.core.geometry import View
 from qpbridge.core.tiles import view_region
+from qpbridge.models.family import LABELS, Encoding, Targets, Truth
 from qpbridge.models.recipe import Recipe
 from qpbridge.training.augmentation.coloring import ColorChange, random_color
 from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp
@@ -28,10 +30,21 @@ CACHE_BYTES = 2 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchPixels:
-    """What a patch looks like: one image a view, and its labels in the frame of the finest view."""
+    """What a patch looks like, and what is known about it.
+
+    Parameters
+    ----------
+    views : tuple of ndarray of uint8, shape (size_px, size_px, 3)
+        One image a view.
+    labels : ndarray of uint8, shape (size_px, size_px)
+        In the frame of the finest view.
+    targets : mapping of str to ndarray
+        What the family makes of the truth beyond the labels.
+    """
 
     views: tuple[RgbImage, ...]
     labels: LabelMap
+    targets: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,26 +55,38 @@ class Batch:
     ----------
     views : dict of str to Tensor, float32, shape (B, 3, H, W)
         Pixels in 0 to 1, channels last in memory.
-    labels : Tensor, int64, shape (B, H, W)
-        Class indices or ``IGNORE_INDEX``.
+    targets : dict of str to Tensor
+        ``LABELS`` and what the family adds, each with a first axis B.
     """
 
     views: dict[str, torch.Tensor]
-    labels: torch.Tensor
+    targets: Targets
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Class indices or ``IGNORE_INDEX``, int64, shape (B, H, W)."""
+        return self.targets[LABELS]
 
     def split(self, parts: int) -> list[Batch]:
         """Return the batch in parts of nearly equal size; fewer parts where there are fewer samples."""
-        labels = self.labels.tensor_split(min(parts, len(self.labels)))
-        views = {name: view.tensor_split(len(labels)) for name, view in self.views.items()}
+        count = min(parts, len(self.labels))
+        views, targets = (
+            {name: tensor.tensor_split(count) for name, tensor in tensors.items()}
+            for tensors in (self.views, self.targets)
+        )
         return [
-            Batch(views={name: split[i] for name, split in views.items()}, labels=part) for i, part in enumerate(labels)
+            Batch(
+                views={name: split[i] for name, split in views.items()},
+                targets={name: split[i] for name, split in targets.items()},
+            )
+            for i in range(count)
         ]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         return Batch(
             views={name: view.to(device, non_blocking=True) for name, view in self.views.items()},
-            labels=self.labels.to(device, non_blocking=True),
+            targets={name: target.to(device, non_blocking=True) for name, target in self.targets.items()},
         )
 
 
@@ -122,17 +147,24 @@ class SampleMaker:
         Kinds and strengths of augmentation.
     seed : int
         Every sample of every epoch follows from it, whatever thread makes it.
+    encoding : Encoding
+        What the model needs to know about a sample, and what it makes of that.
     """
 
-    def __init__(self, reader: PatchReader, views: Sequence[View], recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, reader: PatchReader, views: Sequence[View], recipe: Recipe, seed: int, encoding: Encoding
+    ) -> None:
         self._reader = reader
         self._views = views
         self._recipe = recipe
         self._seed = seed
+        self._encoding = encoding
+        # The finest view, and the coarsest where the model wants to know what lies around.
+        self._known_views = views[:1] if "surroundings" not in encoding.asks_for else (views[0], views[-1])
 
     def plain(self, patch: Patch, labels: Labels) -> PatchPixels:
         """Return a patch as it is."""
-        return PatchPixels(views=self._reader.read(patch), labels=labels.of(patch))
+        return self._sample(self._reader.read(patch), [labels.of(patch, view.fov) for view in self._known_views])
 
     def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
         """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
@@ -143,16 +175,38 @@ class SampleMaker:
             copy = elastic(self._recipe, self._extent_px, own)
         upper = self._layer(patches[sample.patch], rng, copy)
         if sample.ground is None:
-            return PatchPixels(views=upper.views(), labels=upper.labels(labels, self._views[0].fov))
+            return self._sample(upper.views(), [upper.labels(labels, view) for view in self._known_views])
         lower = self._layer(patches[sample.ground], rng)
-        return _pasted(upper, lower, labels, self._views)
+        return self._pasted(upper, lower, labels)
 
     def _layer(self, patch: Patch, rng: np.random.Generator, copy: Displacement | None = None) -> _Layer:
         warp = random_warp(self._recipe, self._extent_px, rng, copy)
         recolor = random_color(self._recipe, rng)
-        ratios = [view.fov.mpp / self._views[0].fov.mpp for view in self._views]
-        images = self._reader.read(patch)
-        return _Layer(patch=patch, images=images, ratios=ratios, warp=warp, recolor=recolor)
+        return _Layer(patch=patch, images=self._reader.read(patch), views_read=self._views, warp=warp, recolor=recolor)
+
+    def _pasted(self, upper: _Layer, lower: _Layer, labels: Labels) -> PatchPixels:
+        """Lay what is labelled in one patch over another, in every view where it lies there."""
+        masks = [upper.labels(labels, view) for view in self._views]
+        views = tuple(
+            np.where((mask != IGNORE_INDEX)[..., None], over, under)
+            for mask, over, under in zip(masks, upper.views(), lower.views(), strict=True)
+        )
+        known = [
+            np.where(mask != IGNORE_INDEX, mask, lower.labels(labels, view))
+            for mask, view in zip(masks, self._views, strict=True)
+            if view in self._known_views
+        ]
+        return self._sample(views, known)
+
+    def _sample(self, views: tuple[RgbImage, ...], known: Sequence[LabelMap]) -> PatchPixels:
+        truth = Truth(
+            labels=known[0],
+            surroundings=known[-1] if len(known) > 1 else None,
+            mpp=self._views[0].fov.mpp,
+            classes=self._encoding.classes,
+        )
+        encode = self._encoding.encode
+        return PatchPixels(views=views, labels=truth.labels, targets={} if encode is None else encode(truth))
 
     @property
     def _extent_px(self) -> float:
@@ -165,30 +219,21 @@ class _Layer:
 
     patch: Patch
     images: tuple[RgbImage, ...]
-    ratios: Sequence[float]
+    views_read: Sequence[View]
     warp: Warp
     recolor: ColorChange
 
     def views(self) -> tuple[RgbImage, ...]:
         return tuple(
-            self.recolor(self.warp.image(image, ratio)) for image, ratio in zip(self.images, self.ratios, strict=True)
+            self.recolor(self.warp.image(image, self._ratio(view)))
+            for image, view in zip(self.images, self.views_read, strict=True)
         )
 
-    def labels(self, labels: Labels, fov: FieldOfView, ratio: float = 1.0) -> LabelMap:
-        return self.warp.labels(labels.of(self.patch, fov), ratio)
+    def labels(self, labels: Labels, view: View) -> LabelMap:
+        return self.warp.labels(labels.of(self.patch, view.fov), self._ratio(view))
 
-
-def _pasted(upper: _Layer, lower: _Layer, labels: Labels, views: Sequence[View]) -> PatchPixels:
-    """Lay what is labelled in one patch over another, in every view where it lies there."""
-    masks = [upper.labels(labels, view.fov, ratio) for view, ratio in zip(views, upper.ratios, strict=True)]
-    below = lower.labels(labels, views[0].fov)
-    return PatchPixels(
-        views=tuple(
-            np.where((mask != IGNORE_INDEX)[..., None], over, under)
-            for mask, over, under in zip(masks, upper.views(), lower.views(), strict=True)
-        ),
-        labels=np.where(masks[0] != IGNORE_INDEX, masks[0], below),
-    )
+    def _ratio(self, view: View) -> float:
+        return view.fov.mpp / self.views_read[0].fov.mpp
 
 
 def batches(
@@ -228,8 +273,11 @@ def collate(samples: Sequence[PatchPixels], views: Sequence[View]) -> Batch:
         view.name: images_to_tensor([sample.views[position] for sample in samples])
         for position, view in enumerate(views)
     }
-    labels = torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64))
-    return Batch(views=images, labels=labels)
+    targets = {
+        name: torch.from_numpy(np.stack([sample.targets[name] for sample in samples])) for name in samples[0].targets
+    }
+    targets[LABELS] = torch.from_numpy(np.stack([sample.labels for sample in samples]).astype(np.int64))
+    return Batch(views=images, targets=targets)
 
 
 def images_to_tensor(images: Sequence[RgbImage]) -> torch.Tensor:

@@ -152,7 +152,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
             split = _split(_Ground(request.seed, recipe, spec, held_back), opened, progress)
         _check_learnable(split.training, spec)
         slides = [one.slide for one in opened]
-        maker = SampleMaker(PatchReader(slides, spec.views), spec.views, recipe, request.seed)
+        maker = SampleMaker(PatchReader(slides, spec.views), spec.views, recipe, request.seed, chosen.encoding(spec))
         trainer = Trainer(chosen, spec, recipe, runtime, request.seed)
         fitted = trainer.fit(split.training, split.validation, maker, progress)
     provenance = _provenance(request, recipe, opened, split, fitted)

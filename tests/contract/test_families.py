@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
 
-from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.models.bundle import load_bundle, save_bundle, versions
-from qpbridge.models.family import Family
+from qpbridge.models.family import LABELS, Encode, Family, Targets, Truth
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import CONFIG_TYPES, FAMILIES
 from qpbridge.models.spec import FamilyConfig, Manifest, ModelClass, Provenance, manifest_from_json
@@ -42,8 +44,20 @@ class Case:
             for view in self.family.views(self.config)
         }
 
-    def target(self, batch: int) -> Tensor:
-        """Labels in bands, a third of the pixels unlabelled."""
+    def targets(self, labels: Tensor) -> Targets:
+        """What the family makes of labels; the surroundings look alike, and each piece of a class is a nucleus."""
+        encode = self.family.encoding(self.family.spec(self.config, CLASSES)).encode
+        made = [self._encoded(encode, one) for one in labels.numpy().astype(np.uint8)] if encode else [{}]
+        targets = {name: torch.from_numpy(np.stack([one[name] for one in made])) for name in made[0]}
+        return targets | {LABELS: labels}
+
+    def _encoded(self, encode: Encode, labels: LabelMap) -> dict[str, npt.NDArray[Any]]:
+        mpp = self.family.views(self.config)[0].fov.mpp
+        instances = np.where(labels == IGNORE_INDEX, 0, labels + 1).astype(np.int32)
+        return encode(Truth(labels=labels, surroundings=labels, instances=instances, mpp=mpp, classes=len(CLASSES)))
+
+    def labels(self, batch: int) -> Tensor:
+        """Labels in bands, a fourth of the pixels unlabelled."""
         edge = self.family.views(self.config)[0].fov.size_px
         bands = (torch.arange(edge) * 4 // edge).expand(batch, edge, edge)
         turns = torch.arange(batch)[:, None, None]
@@ -78,7 +92,7 @@ def test_probabilities_sum_to_one(case: Case) -> None:
 def test_any_batch_size_trains(case: Case, batch: int) -> None:
     outputs = case.network().train()(case.views(batch))
 
-    assert torch.isfinite(case.family.loss(outputs, case.target(batch), torch.ones(len(CLASSES))))
+    assert torch.isfinite(case.family.loss(outputs, case.targets(case.labels(batch)), torch.ones(len(CLASSES))))
 
 
 @torch.no_grad()
@@ -93,7 +107,7 @@ def test_any_edge_that_the_divisor_divides_predicts(case: Case) -> None:
 def test_the_gradient_reaches_every_parameter(case: Case) -> None:
     network = case.network().train()
 
-    case.family.loss(network(case.views(4)), case.target(4), torch.ones(len(CLASSES))).backward()
+    case.family.loss(network(case.views(4)), case.targets(case.labels(4)), torch.ones(len(CLASSES))).backward()
 
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
@@ -101,7 +115,8 @@ def test_the_gradient_reaches_every_parameter(case: Case) -> None:
 def test_a_batch_without_labels_moves_nothing(case: Case) -> None:
     network = case.network().train()
 
-    loss = case.family.loss(network(case.views(2)), torch.full_like(case.target(2), IGNORE_INDEX), torch.ones(3))
+    unknown = case.targets(torch.full_like(case.labels(2), IGNORE_INDEX))
+    loss = case.family.loss(network(case.views(2)), unknown, torch.ones(len(CLASSES)))
     loss.backward()
 
     assert loss.item() == 0
@@ -144,22 +159,23 @@ def test_a_bundle_gives_the_output_of_the_network_that_was_saved(case: Case, tmp
 
 
 def test_four_patches_can_be_learned_by_heart(case: Case) -> None:
-    network, views, target = case.network().train(), case.views(4), case.target(4)
+    network, views, labels = case.network().train(), case.views(4), case.labels(4)
+    targets = case.targets(labels)
     # Each patch carries its labels' bands in its colors, so that there is something to learn.
     finest = next(iter(views))
-    views[finest] = 0.2 * views[finest] + 0.25 * target.clamp(max=3)[:, None]
+    views[finest] = 0.2 * views[finest] + 0.25 * labels.clamp(max=3)[:, None]
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
 
     for _ in range(400):
         outputs = network(views)
-        if _accuracy(case.family.probabilities(outputs), target) > 0.97:
+        if _accuracy(case.family.probabilities(outputs), labels) > 0.97:
             return
         optimizer.zero_grad()
-        case.family.loss(outputs, target, torch.ones(len(CLASSES))).backward()
+        case.family.loss(outputs, targets, torch.ones(len(CLASSES))).backward()
         optimizer.step()
 
     pytest.fail(
-        f"after 400 steps {_accuracy(case.family.probabilities(network(views)), target):.3f} of pixels are right"
+        f"after 400 steps {_accuracy(case.family.probabilities(network(views)), labels):.3f} of pixels are right"
     )
 
 

@@ -18,7 +18,7 @@ from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
 from qpbridge.models.blocks import as_it_is, block, conv_relu, initialize, optical_density, up_relu
 from qpbridge.models.encoder_decoder import Decoder, Encoder, centers
-from qpbridge.models.family import PAPER, Family, Outputs
+from qpbridge.models.family import LABELS, PAPER, Family, Outputs, Targets
 from qpbridge.models.losses import weighted_cross_entropy
 from qpbridge.models.recipe import Count, CountOrZero, Positive, Recipe
 from qpbridge.models.spec import FamilyConfig, Head
@@ -286,14 +286,14 @@ def heads(config: DmmnConfig, classes: int) -> tuple[Head, ...]:
     return (Head(name=LOGITS, channels=classes), *extra)
 
 
-def loss(outputs: Outputs, target: Tensor, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def loss(outputs: Outputs, targets: Targets, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Return the weighted cross-entropy over labelled pixels; extra outputs compete, but no pixel is theirs."""
     logits = outputs[LOGITS]
     if UNLABELLED in outputs:
         extra = outputs[UNLABELLED]
         logits = torch.cat([logits, extra], dim=1)
         class_weights = functional.pad(class_weights, (0, extra.shape[1]))
-    return weighted_cross_entropy(logits, target, class_weights, label_smoothing)
+    return weighted_cross_entropy(logits, targets[LABELS], class_weights, label_smoothing)
 
 
 def probabilities(outputs: Outputs) -> Tensor:

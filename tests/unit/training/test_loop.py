@@ -39,7 +39,7 @@ class RecordingMaker(SampleMaker):
     """Tells which samples were asked for."""
 
     def __init__(self, slides: Sequence[LabelledSlide], recipe: Recipe, seed: int = 0) -> None:
-        super().__init__(PatchReader(slides, SPEC.views), SPEC.views, recipe, seed)
+        super().__init__(PatchReader(slides, SPEC.views), SPEC.views, recipe, seed, DMMN.encoding(SPEC))
         self.asked: list[tuple[tuple[int, int], Sample]] = []
 
     def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from shapely import box
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region, View
+from qpbridge.models.family import LABELS, Encoding, Truth
 from qpbridge.models.recipe import Recipe
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
@@ -119,7 +121,9 @@ def test_many_threads_share_the_memory(slide: LabelledSlide) -> None:
 
 
 def maker_of(slide: LabelledSlide, recipe: Recipe, seed: int = 0) -> tuple[SampleMaker, Labels]:
-    return SampleMaker(PatchReader([slide], VIEWS), VIEWS, recipe, seed), Labels([slide], VIEWS[0].fov, 2)
+    return SampleMaker(PatchReader([slide], VIEWS), VIEWS, recipe, seed, Encoding(classes=2)), Labels(
+        [slide], VIEWS[0].fov, 2
+    )
 
 
 def test_a_plain_sample_is_what_lies_there(slide: LabelledSlide) -> None:
@@ -411,3 +415,28 @@ def test_a_batch_holds_each_view_by_name_and_labels_as_numbers() -> None:
     torch.testing.assert_close(batch.views["x2"], torch.full((1, 3, 16, 16), 0.4))
     assert batch.labels.dtype is torch.int64
     assert sorted(batch.labels.unique().tolist()) == [3, IGNORE_INDEX]
+
+
+def test_a_family_gets_the_truth_it_asks_for_in_the_frame_of_its_view(slide: LabelledSlide) -> None:
+    told: list[Truth] = []
+
+    def encode(truth: Truth) -> dict[str, npt.NDArray[np.float32]]:
+        told.append(truth)
+        assert truth.surroundings is not None
+        return {"share": np.array([(truth.surroundings == 1).mean()], np.float32)}
+
+    encoding = Encoding(classes=2, asks_for=frozenset({"surroundings"}), encode=encode)
+    maker = SampleMaker(PatchReader([slide], VIEWS), VIEWS, NO_CHANGE, 0, encoding)
+    labels, patch = Labels([slide], VIEWS[0].fov, 2), patch_at(24, 24)
+
+    samples = [maker.plain(patch, labels), maker.augmented(Sample(0), [patch], labels, (1, 0))]
+    pasted = maker.augmented(Sample(0, ground=0), [patch], labels, (1, 0))
+
+    for truth in told:
+        assert (truth.mpp, truth.classes) == (0.5, 2)
+        np.testing.assert_array_equal(truth.labels, labels.of(patch))
+        np.testing.assert_array_equal(truth.surroundings, labels.of(patch, VIEWS[1].fov))
+    batch = collate([*samples, pasted], VIEWS)
+    np.testing.assert_allclose(batch.targets["share"].numpy(), np.full((3, 1), (22 / 32) ** 2))
+    assert set(batch.targets) == {"share", LABELS}
+    assert [part.targets["share"].shape for part in batch.split(2)] == [(2, 1), (1, 1)]
