@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import InvalidValueError
-from qpbridge.qupath.geojson_writing import uuid_of
+from qpbridge.qupath.geojson.writing import uuid_of
 from qpbridge.qupath.java.writer import ENUM, EXTERNALIZABLE, ClassDescriptor, JavaWriter, utf
 from qpbridge.qupath.java.writer import SERIALIZABLE_WITH_METHOD as WITH_METHOD
 

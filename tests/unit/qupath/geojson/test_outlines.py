@@ -19,7 +19,7 @@ from shapely import (
 )
 from shapely.geometry import shape
 
-from qpbridge.qupath.outlines import FaultyGeometry, from_members, mend, on_grid, to_members
+from qpbridge.qupath.geojson.outlines import FaultyGeometry, from_members, mend, on_grid, to_members
 
 BOWTIE = Polygon([(0, 0), (100, 100), (100, 0), (0, 100)])
 POSITIONS = st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath knows it: what any of its versions, and people's scripts, have written is read.
+"""GeoJSON to objects: what any of its versions, and people's scripts, have written is read.
 
 Coordinates are in level-0 px.
 """
@@ -21,10 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import NO_MAPPING, NO_MEASUREMENTS, ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import DamagedGeoJsonError
-from qpbridge.qupath.geojson_writing import Written, feature_lines, write_objects
-from qpbridge.qupath.outlines import DEPTHS, EMPTY_DROPPED, NOT_FINITE_DROPPED, FaultyGeometry, from_members
-
-__all__ = ["GeoJsonObjects", "Written", "feature_lines", "parse_objects", "read_objects", "write_objects"]
+from qpbridge.qupath.geojson.outlines import DEPTHS, EMPTY_DROPPED, NOT_FINITE_DROPPED, FaultyGeometry, from_members
 
 NUCLEUS_DROPPED: Final = "nucleus left out"
 MEASUREMENT_DROPPED: Final = "measurement that is no number left out"

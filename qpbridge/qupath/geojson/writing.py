@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.files import atomic_file
-from qpbridge.qupath.outlines import on_grid, to_members
+from qpbridge.qupath.geojson.outlines import on_grid, to_members
 
 _BATCH: Final = 2048
 """Objects held at a time."""

@@ -14,10 +14,10 @@ from shapely.geometry import shape
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.qupath.geojson import feature_lines, parse_objects, write_objects
-from qpbridge.qupath.geojson_writing import Written
+from qpbridge.qupath.geojson.writing import Written
 from qpbridge.qupath.project import open_project
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "objects.geojson"
+GOLDEN = Path(__file__).parents[3] / "golden" / "objects.geojson"
 TUMOR = PathClass("Tumor", (200, 0, 0))
 BOWTIE = Polygon([(0, 0), (100, 100), (100, 0), (0, 100)])
 
