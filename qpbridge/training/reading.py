@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -20,7 +20,7 @@ from qpbridge.core.tiles import view_region
 from qpbridge.models.family import LABELS, Encoding, Targets, Truth
 from qpbridge.models.recipe import Recipe
 from qpbridge.training.augmentation.coloring import ColorChange, random_color
-from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp
+from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp, rim_px
 from qpbridge.training.balancing import Sample
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
 
@@ -98,12 +98,12 @@ class PatchReader:
     slides : sequence of LabelledSlide
         A patch's ``slide`` is a position in this sequence.
     views : sequence of View
-        Finest first.
+        Finest first; with the rim that augmentation needs.
     """
 
     def __init__(self, slides: Sequence[LabelledSlide], views: Sequence[View], cache_bytes: int = CACHE_BYTES) -> None:
+        self.views = tuple(views)
         self._slides = slides
-        self._views = views
         self._room = cache_bytes
         self._kept: OrderedDict[Patch, tuple[RgbImage, ...]] = OrderedDict()
         self._lock = threading.Lock()
@@ -119,7 +119,7 @@ class PatchReader:
             slide.slide.read(
                 view_region(patch.center_px, view.fov, slide.calibration), view.fov.size_px, view.fov.size_px
             )
-            for view in self._views
+            for view in self.views
         )
         self._keep(patch, images)
         return images
@@ -140,7 +140,7 @@ class SampleMaker:
     Parameters
     ----------
     reader : PatchReader
-        Source of pixels.
+        Source of pixels, with the same views, or those ``with_rims``.
     views : sequence of View
         Finest first.
     recipe : Recipe
@@ -160,11 +160,13 @@ class SampleMaker:
         self._seed = seed
         self._encoding = encoding
         # The finest view, and the coarsest where the model wants to know what lies around.
-        self._known_views = views[:1] if "surroundings" not in encoding.asks_for else (views[0], views[-1])
+        self._known = (0,) if "surroundings" not in encoding.asks_for else (0, len(views) - 1)
 
     def plain(self, patch: Patch, labels: Labels) -> PatchPixels:
         """Return a patch as it is."""
-        return self._sample(self._reader.read(patch), [labels.of(patch, view.fov) for view in self._known_views])
+        images = zip(self._reader.read(patch), self._views, strict=True)
+        known = [labels.of(patch, self._views[i].fov) for i in self._known]
+        return self._sample(tuple(_center(image, view.fov.size_px) for image, view in images), known)
 
     def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
         """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
@@ -175,30 +177,26 @@ class SampleMaker:
             copy = elastic(self._recipe, self._extent_px, own)
         upper = self._layer(patches[sample.patch], rng, copy)
         if sample.ground is None:
-            return self._sample(upper.views(), [upper.labels(labels, view) for view in self._known_views])
+            return self._sample(upper.images(), [upper.labels(labels, i) for i in self._known])
         lower = self._layer(patches[sample.ground], rng)
         return self._pasted(upper, lower, labels)
 
     def _layer(self, patch: Patch, rng: np.random.Generator, copy: Displacement | None = None) -> _Layer:
         warp = random_warp(self._recipe, self._extent_px, rng, copy)
         recolor = random_color(self._recipe, rng)
-        return _Layer(patch=patch, images=self._reader.read(patch), views_read=self._views, warp=warp, recolor=recolor)
+        return _Layer(patch=patch, reader=self._reader, views=self._views, warp=warp, recolor=recolor)
 
     def _pasted(self, upper: _Layer, lower: _Layer, labels: Labels) -> PatchPixels:
         """Lay what is labelled in one patch over another, in every view where it lies there."""
-        masks = [upper.labels(labels, view) for view in self._views]
-        views = tuple(
+        masks = [upper.labels(labels, i) for i in range(len(self._views))]
+        images = tuple(
             np.where((mask != IGNORE_INDEX)[..., None], over, under)
-            for mask, over, under in zip(masks, upper.views(), lower.views(), strict=True)
+            for mask, over, under in zip(masks, upper.images(), lower.images(), strict=True)
         )
-        known = [
-            np.where(mask != IGNORE_INDEX, mask, lower.labels(labels, view))
-            for mask, view in zip(masks, self._views, strict=True)
-            if view in self._known_views
-        ]
-        return self._sample(views, known)
+        known = [np.where(masks[i] != IGNORE_INDEX, masks[i], lower.labels(labels, i)) for i in self._known]
+        return self._sample(images, known)
 
-    def _sample(self, views: tuple[RgbImage, ...], known: Sequence[LabelMap]) -> PatchPixels:
+    def _sample(self, images: tuple[RgbImage, ...], known: Sequence[LabelMap]) -> PatchPixels:
         truth = Truth(
             labels=known[0],
             surroundings=known[-1] if len(known) > 1 else None,
@@ -206,7 +204,7 @@ class SampleMaker:
             classes=self._encoding.classes,
         )
         encode = self._encoding.encode
-        return PatchPixels(views=views, labels=truth.labels, targets={} if encode is None else encode(truth))
+        return PatchPixels(views=images, labels=truth.labels, targets={} if encode is None else encode(truth))
 
     @property
     def _extent_px(self) -> float:
@@ -218,22 +216,37 @@ class _Layer:
     """A patch as one draw of chance shows it."""
 
     patch: Patch
-    images: tuple[RgbImage, ...]
-    views_read: Sequence[View]
+    reader: PatchReader
+    views: Sequence[View]
     warp: Warp
     recolor: ColorChange
 
-    def views(self) -> tuple[RgbImage, ...]:
+    def images(self) -> tuple[RgbImage, ...]:
         return tuple(
-            self.recolor(self.warp.image(image, self._ratio(view)))
-            for image, view in zip(self.images, self.views_read, strict=True)
+            self.recolor(self.warp.image(image, self._ratio(view), view.fov.size_px))
+            for image, view in zip(self.reader.read(self.patch), self.views, strict=True)
         )
 
-    def labels(self, labels: Labels, view: View) -> LabelMap:
-        return self.warp.labels(labels.of(self.patch, view.fov), self._ratio(view))
+    def labels(self, labels: Labels, position: int) -> LabelMap:
+        view = self.views[position]
+        wide = labels.of(self.patch, self.reader.views[position].fov)
+        return self.warp.labels(wide, self._ratio(view), view.fov.size_px)
 
     def _ratio(self, view: View) -> float:
-        return view.fov.mpp / self.views_read[0].fov.mpp
+        return view.fov.mpp / self.views[0].fov.mpp
+
+
+def with_rims(views: Sequence[View], recipe: Recipe) -> tuple[View, ...]:
+    """Return the views as they must be read, so that augmentation turns in tissue and not its mirror image."""
+    return tuple(
+        replace(view, fov=replace(view.fov, size_px=view.fov.size_px + 2 * rim_px(recipe, view.fov.size_px)))
+        for view in views
+    )
+
+
+def _center(image: RgbImage, size: int) -> RgbImage:
+    rim = (len(image) - size) // 2
+    return image[rim : rim + size, rim : rim + size]
 
 
 def batches(

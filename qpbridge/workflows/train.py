@@ -29,7 +29,7 @@ from qpbridge.training.classes import ClassChoice, choose_classes
 from qpbridge.training.curves import curves_rows
 from qpbridge.training.loop import Fitted, PatchSet, Trainer
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
-from qpbridge.training.reading import PatchReader, SampleMaker
+from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
 from qpbridge.training.report import training_report
 from qpbridge.training.splitting import held_back_patches, held_back_slides
 from qpbridge.vector.labels import labels_pixels
@@ -152,7 +152,8 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
             split = _split(_Ground(request.seed, recipe, spec, held_back), opened, progress)
         _check_learnable(split.training, spec)
         slides = [one.slide for one in opened]
-        maker = SampleMaker(PatchReader(slides, spec.views), spec.views, recipe, request.seed, chosen.encoding(spec))
+        reader = PatchReader(slides, with_rims(spec.views, recipe))
+        maker = SampleMaker(reader, spec.views, recipe, request.seed, chosen.encoding(spec))
         trainer = Trainer(chosen, spec, recipe, runtime, request.seed)
         fitted = trainer.fit(split.training, split.validation, maker, progress)
     provenance = _provenance(request, recipe, opened, split, fitted)

@@ -51,29 +51,33 @@ class Warp:
     matrix: npt.NDArray[np.float32]
     displacements: tuple[Displacement, ...] = ()
 
-    def image(self, view: RgbImage, ratio: float) -> RgbImage:
+    def image(self, view: RgbImage, ratio: float, size: int | None = None) -> RgbImage:
         """Return a warped view.
 
         Parameters
         ----------
-        view : ndarray of uint8, shape (H, W, 3)
-            As read.
+        view : ndarray of uint8, shape (H, H, 3)
+            As read, with a rim from which pixels may be turned in; beyond it, pixels are mirrored.
         ratio : float
             The view's mpp over the finest view's mpp.
+        size : int or None
+            Edge of the warped view, px; that of the view as read where None.
         """
-        column, row = self._sources(len(view), ratio)
+        column, row = self._sources(size or len(view), len(view), ratio)
         return np.asarray(cv2.remap(view, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
-    def labels(self, labels: LabelMap, ratio: float = 1.0) -> LabelMap:
-        """Return warped labels of a view, nearest neighbor; what comes from outside is unknown."""
-        column, row = self._sources(len(labels), ratio)
+    def labels(self, labels: LabelMap, ratio: float = 1.0, size: int | None = None) -> LabelMap:
+        """Return warped labels of a view, nearest neighbor; what comes from beyond the rim is unknown."""
+        column, row = self._sources(size or len(labels), len(labels), ratio)
         return np.asarray(
             cv2.remap(labels, column, row, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE_INDEX),
             np.uint8,
         )
 
-    def _sources(self, size: int, ratio: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        middle = (size - 1) / 2
+    def _sources(
+        self, size: int, source_size: int, ratio: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        middle, source_middle = (size - 1) / 2, (source_size - 1) / 2
         offsets = ((np.arange(size, dtype=np.float32) - np.float32(middle)) * np.float32(ratio)).astype(np.float32)
         x, y = np.meshgrid(offsets, offsets)
         source_x = self.matrix[0, 0] * x + self.matrix[0, 1] * y
@@ -83,9 +87,18 @@ class Warp:
             source_x = source_x + shift[..., 0]
             source_y = source_y + shift[..., 1]
         return (
-            (source_x / ratio + middle).astype(np.float32, copy=False),
-            (source_y / ratio + middle).astype(np.float32, copy=False),
+            (source_x / ratio + source_middle).astype(np.float32, copy=False),
+            (source_y / ratio + source_middle).astype(np.float32, copy=False),
         )
+
+
+def rim_px(recipe: Recipe, size: int) -> int:
+    """Return how far beyond the edges of a view turns and scaling may reach, px of the view.
+
+    What they turn in must be tissue as it is: a network that learns mirrored corners does not know real ones.
+    """
+    diagonal = np.sqrt(2) if recipe.rotation_p else 1.0
+    return int(np.ceil(size * (diagonal * (1 + recipe.scale_jitter) - 1) / 2))
 
 
 def elastic(recipe: Recipe, extent_px: float, rng: np.random.Generator) -> Displacement:

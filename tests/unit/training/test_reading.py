@@ -19,7 +19,15 @@ from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.balancing import Sample
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
-from qpbridge.training.reading import PatchPixels, PatchReader, SampleMaker, batches, collate, images_to_tensor
+from qpbridge.training.reading import (
+    PatchPixels,
+    PatchReader,
+    SampleMaker,
+    batches,
+    collate,
+    images_to_tensor,
+    with_rims,
+)
 
 VIEWS = (
     View(name="x1", fov=FieldOfView(size_px=16, mpp=0.5)),
@@ -440,3 +448,30 @@ def test_a_family_gets_the_truth_it_asks_for_in_the_frame_of_its_view(slide: Lab
     np.testing.assert_allclose(batch.targets["share"].numpy(), np.full((3, 1), (22 / 32) ** 2))
     assert set(batch.targets) == {"share", LABELS}
     assert [part.targets["share"].shape for part in batch.split(2)] == [(2, 1), (1, 1)]
+
+
+def test_turned_patches_show_tissue_and_labels_up_to_their_corners() -> None:
+    y, x = np.mgrid[:128, :128].astype(np.uint8)
+    shapes = ((box(0, 0, 128, 128), 0),)
+    wide = LabelledSlide(
+        key="1",
+        slide=Slide(ArraySource([np.stack([x, y, 0 * x], axis=-1)])),
+        calibration=PixelCalibration.square(0.5),
+        shapes=shapes,
+    )
+    recipe = replace(NO_CHANGE, rotation_p=1, scale_jitter=0.1)
+    maker = SampleMaker(PatchReader([wide], with_rims(VIEWS, recipe)), VIEWS, recipe, 0, Encoding(classes=1))
+    labels, patch = Labels([wide], VIEWS[0].fov, 1), patch_at(64, 64)
+
+    for turn in range(20):
+        sample = maker.augmented(Sample(0), [patch], labels, (1, turn))
+
+        assert (sample.labels == 0).all()
+        across = sample.views[0].astype(int)
+        # Opposite corners lie opposite each other about the center; a mirrored corner would not.
+        np.testing.assert_allclose(across[0, 0] + across[-1, -1], across[0, -1] + across[-1, 0], atol=4)
+        assert np.abs(across[0, 0, :2] - across[-1, -1, :2]).max() > 10
+    plain = maker.plain(patch, labels)
+    np.testing.assert_array_equal(
+        plain.views[0], wide.slide.read(Region(x_px=56, y_px=56, width_px=16, height_px=16), 16, 16)
+    )

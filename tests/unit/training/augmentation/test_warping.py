@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.models.recipe import Recipe
-from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp
+from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp, rim_px
 
 SIZE = 64
 EXTENT_PX = 4.0 * SIZE
@@ -77,8 +79,8 @@ def ramps(ratio: float, period_px: float) -> np.ndarray[tuple[int, ...], np.dtyp
 def test_views_of_any_pixel_size_move_alike(seed: int, ratio: int) -> None:
     warp = warped_everything(seed)
 
-    fine = np.stack(warp._sources(SIZE, 1.0), axis=-1) - (SIZE - 1) / 2
-    coarse = (np.stack(warp._sources(SIZE, float(ratio)), axis=-1) - (SIZE - 1) / 2) * ratio
+    fine = np.stack(warp._sources(SIZE, SIZE, 1.0), axis=-1) - (SIZE - 1) / 2
+    coarse = (np.stack(warp._sources(SIZE, SIZE, float(ratio)), axis=-1) - (SIZE - 1) / 2) * ratio
 
     # The center of a coarse pixel lies amid four pixels of the finest view.
     edge, before = SIZE // ratio, ratio // 2 - 1
@@ -219,3 +221,22 @@ def test_a_displacement_moves_where_pixels_come_from() -> None:
     np.testing.assert_array_equal(warp.image(image, 4.0)[:, :-2], image[:, 2:])
     np.testing.assert_array_equal(warp.labels(image[..., 0])[:, :-8], image[:, 8:, 0])
     np.testing.assert_array_equal(warp.labels(image[..., 0], 4.0)[:, :-2], image[:, 2:, 0])
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("recipe", [replace(EVERYTHING, mild_elastic_alpha=0), replace(TURNS, scale_jitter=0.3), TURNS])
+def test_the_rim_holds_all_that_turns_and_scaling_bring_in(recipe: Recipe, seed: int) -> None:
+    rim = rim_px(recipe, SIZE)
+    warp = random_warp(recipe, EXTENT_PX, np.random.default_rng(seed))
+
+    labels = warp.labels(np.full((SIZE + 2 * rim, SIZE + 2 * rim), 3, np.uint8), 1.0, SIZE)
+
+    assert (labels == 3).all()
+    assert rim == 0 or recipe is not TURNS
+
+
+def test_a_rim_does_not_move_the_center() -> None:
+    wide = noise(3, SIZE + 20, SIZE + 20, 3)
+    quarter = Warp(matrix=np.array([[0, 1], [-1, 0]], np.float32))
+
+    np.testing.assert_array_equal(quarter.image(wide, 1.0, SIZE), quarter.image(wide[10:-10, 10:-10].copy(), 1.0))
