@@ -20,6 +20,7 @@
     │   ├── SlideMismatchError       the slide found is not the one the project describes
     │   ├── NoAnnotationError        a requested class has no annotation
     │   ├── ProjectExistsError       a project lies already where one was to be made
+    │   ├── DataExistsError          an image has objects already, which only QuPath changes
     │   ├── NothingToTrainError      no patch holds enough labelled pixels
     │   ├── PackageMissingError      an optional package must be installed first
     │   ├── ServerRunningError       another server has the state folder
@@ -137,6 +138,10 @@ class NoAnnotationError(PreconditionError):
 
 class ProjectExistsError(PreconditionError):
     """A project lies already where one was to be made."""
+
+
+class DataExistsError(PreconditionError):
+    """An image has a ``data.qpdata`` already, which only QuPath changes."""
 
 
 class NothingToTrainError(PreconditionError):

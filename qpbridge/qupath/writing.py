@@ -17,7 +17,7 @@ from qpbridge.core.geometry import PixelCalibration
 from qpbridge.core.objects import NO_MAPPING, ObjectKind, PathClass, PathObject
 from qpbridge.errors import InvalidValueError, ProjectExistsError
 from qpbridge.files import atomic_folder, write_bytes
-from qpbridge.qupath.qpdata_writing import argb, write_qpdata
+from qpbridge.qupath.encoding.image_data import ImageDetails, argb, create_qpdata
 
 _SUFFIX: Final = ".qpproj"
 _FORMAT: Final = "0.6.0"
@@ -141,8 +141,8 @@ def _write_entry(folder: Path, entry: NewEntry, classes: Sequence[PathClass], ke
     header = json.dumps(
         {"dataVersion": 3, "qupathVersion": _FORMAT, "server": builder}, ensure_ascii=False, separators=(",", ":")
     )
-    with (folder / "data.qpdata").open("wb") as file:
-        write_qpdata(file, header, entry.objects, classes, root_id=str(uuid.uuid5(uuid.NAMESPACE_URL, key)))
+    image = ImageDetails(server_json=header, root_id=str(uuid.uuid5(uuid.NAMESPACE_URL, key)))
+    create_qpdata(folder / "data.qpdata", image, entry.objects, classes)
     write_bytes(
         folder / "summary.json", json.dumps(_summary(entry), ensure_ascii=False, separators=(",", ":")).encode()
     )

@@ -60,6 +60,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.SlideMismatchError: _UNREADY,
     errors.NoAnnotationError: _UNREADY,
     errors.ProjectExistsError: Cause(grpc.StatusCode.ALREADY_EXISTS, 409),
+    errors.DataExistsError: Cause(grpc.StatusCode.ALREADY_EXISTS, 409),
     errors.NothingToTrainError: _UNREADY,
     errors.PackageMissingError: _UNREADY,
     errors.ServerRunningError: Cause(grpc.StatusCode.ABORTED, 409),

@@ -76,6 +76,7 @@ class JavaWriter:
         self._out = out
         self._buffer = bytearray(_HEADER)
         self._handles: dict[Hashable, bytes] = {}
+        self._described: dict[str, bytes] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -163,10 +164,13 @@ class JavaWriter:
         if described is None:
             self.null()
             return
-        if self.refer(("described", described.name)):
+        known = self._described.get(described.name)
+        if known is not None:
+            self._buffer += known
             return
         self._buffer += _CLASS + utf(described.name) + struct.pack(">q", described.uid)
-        self._keep(("described", described.name))
+        self._described[described.name] = self._next_handle()
+        self._keep(None)
         self._buffer += struct.pack(">BH", described.flags, len(described.fields))
         for name, kind in described.fields:
             self._buffer += kind[:1].encode("ascii") + utf(name)

@@ -192,7 +192,7 @@ def test_nothing_remains_when_the_disk_is_full(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "write_qpdata", fail)
+    monkeypatch.setattr(writing, "create_qpdata", fail)
 
     with pytest.raises(DiskFullError):
         create_project(tmp_path, [new_entry(tmp_path / "a.tif", objects=OBJECTS)], [])

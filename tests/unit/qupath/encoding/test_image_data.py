@@ -1,18 +1,12 @@
 import io
-import re
-import struct
 import uuid
-from collections import Counter
 from dataclasses import replace
 
-import javaobj.v2
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from javaobj.v2.api import ObjectTransformer
-from javaobj.v2.beans import JavaInstance
 from shapely import (
     GeometryCollection,
     LinearRing,
@@ -26,18 +20,15 @@ from shapely import (
 )
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
-from qpbridge.errors import InvalidValueError
-from qpbridge.qupath import qpdata_writing
-from qpbridge.qupath.java.writer import EXTERNALIZABLE, SERIALIZABLE_WITH_METHOD, ClassDescriptor, JavaWriter, utf
+from qpbridge.errors import DataExistsError, InvalidValueError
+from qpbridge.qupath.encoding.image_data import ImageDetails, argb, create_qpdata, write_qpdata
 from qpbridge.qupath.qpdata import read_qpdata
-from qpbridge.qupath.qpdata_writing import argb, write_qpdata
 
 ROOT_ID = str(uuid.UUID(int=99, version=4))
 TUMOR = PathClass("Tumor", (200, 0, 0))
 POSITIVE = PathClass("Tumor: Positive", (250, 62, 62))
 TRIANGLE = Polygon([(0.25, 0), (9, 1.5), (3, 8)])
 WITH_HOLE = box(0, 0, 9, 9) - box(1.1, 1.1, 2.3, 2.3)
-VERSIONS = ("qp-0.5.1", "qp-0.6.0", "qp-0.7.0")
 
 
 def an_object(number=1, **fields):
@@ -45,9 +36,13 @@ def an_object(number=1, **fields):
     return PathObject(id=str(uuid.UUID(int=number, version=4)), **fields)
 
 
-def encoded(*objects, classes=()):
+def details(**fields):
+    return ImageDetails(server_json="{}", root_id=ROOT_ID, **fields)
+
+
+def encoded(*objects, classes=(), **fields):
     out = io.BytesIO()
-    write_qpdata(out, "{}", objects, classes, ROOT_ID)
+    write_qpdata(out, details(**fields), objects, classes)
     return out.getvalue()
 
 
@@ -234,132 +229,40 @@ def test_names_of_measurements_are_stored_once():
     assert three - two == two - one < 40 * 8 + 400
 
 
-class External(JavaInstance):
-    """An object that writes itself; what it wrote is read as a list, without knowing its class."""
+def test_image_type_and_properties_are_read_again():
+    properties = {f"property {number}": str(number) for number in range(13)}
 
-    def load_from_blockdata(self, *_):
-        return True
+    found = read_qpdata(encoded(image_type="BRIGHTFIELD_H_E", properties={**properties, "a number": 42}))
 
-
-class Externals(ObjectTransformer):
-    def __init__(self):
-        self.made = []
-
-    def create_instance(self, classdesc):
-        if not classdesc.desc_flags & EXTERNALIZABLE & ~SERIALIZABLE_WITH_METHOD:
-            return None
-        classdesc.super_class = None  # such an object writes once, not once a base class
-        self.made.append(External())
-        return self.made[-1]
+    assert found.image_type == "BRIGHTFIELD_H_E"
+    assert found.properties == {**properties, "a number": "42"}
 
 
-def test_an_independent_reader_takes_the_whole_stream():
-    objects = some_objects()
-    externals = Externals()
+def test_a_grid_must_have_a_place_for_each_core():
+    cores = [an_object(number, kind=ObjectKind.TMA_CORE) for number in range(1, 6)]
 
-    content = javaobj.v2.load(io.BytesIO(encoded(*objects, classes=[TUMOR])), externals)
-
-    assert content[0].data == utf("Data file version 3")
-    assert [str(content[1]), str(content[-1])] == ["{}", "EOF"]
-    path_objects = [item for item in externals.made if "MetadataMap" not in item.classdesc.name][1:]
-    written = [next(iter(item.annotations.values())) for item in path_objects if "Root" not in item.classdesc.name]
-    assert len(written) == len(objects)
-    names = Counter(None if items[0] is None else str(items[0]) for items in written)
-    assert names == Counter(item.name for item in objects)
-    children = sum(int.from_bytes(items[4].data, "big") for items in written)
-    assert children == sum(item.parent_id is not None for item in objects)
+    with pytest.raises(InvalidValueError, match="a TMA grid of 2 x 3 has no place for each of 5 cores"):
+        encoded(*cores, tma_grid=(2, 3))
 
 
-def descriptors():
-    """Return every class that is ever described, bases included."""
-    found = {}
-    pending = [*vars(qpdata_writing).values()]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            pending.extend(member for member in value.values() if isinstance(member, ClassDescriptor))
-        if isinstance(value, ClassDescriptor):
-            found[value.name] = value
-            pending.append(value.parent)
-    return found
+def test_objects_are_created_and_never_written_over(tmp_path):
+    path = tmp_path / "data.qpdata"
+    create_qpdata(path, details(), some_objects(), ())
+    first = path.read_bytes()
+
+    with pytest.raises(DataExistsError, match=f"{path} holds an image's objects already"):
+        create_qpdata(path, details(), [], ())
+
+    assert path.read_bytes() == first == encoded(*some_objects())
 
 
-def pattern(described):
-    """Return a pattern of the bytes of a description, in which texts seen before may stand as references."""
-    head = b"r" + utf(described.name) + struct.pack(">qBH", described.uid, described.flags, len(described.fields))
-    found = re.escape(head)
-    for name, kind in described.fields:
-        found += re.escape(kind[:1].encode() + utf(name))
-        if len(kind) > 1:
-            found += b"(?:" + re.escape(b"t" + utf(kind)) + b"|q....)"
-    base = b"p" if described.parent is None else b"(?:q....|" + pattern(described.parent) + b")"
-    return found + b"x" + base
+def test_no_half_a_file_is_left(tmp_path):
+    path = tmp_path / "data.qpdata"
 
+    with pytest.raises(InvalidValueError, match="is empty"):
+        create_qpdata(path, details(), [an_object(1), an_object(2, geometry=Polygon())], ())
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", sorted(descriptors()))
-def test_classes_are_described_byte_for_byte_as_qupath_does(data_dir, version, name):
-    data = data_dir / "made" / version / "project" / "data"
-    theirs = b"".join(path.read_bytes() for path in sorted(data.glob("*/data.qpdata")))
-
-    assert re.search(pattern(descriptors()[name]), theirs, flags=re.DOTALL)
-
-
-TEXT = "Ljava/lang/String;"
-STEP = ClassDescriptor(
-    "qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep",
-    (("map", "Ljava/util/Map;"), ("name", TEXT), ("script", TEXT)),
-)
-ONE_PAIR = ClassDescriptor(
-    "java.util.Collections$SingletonMap",
-    (("k", "Ljava/lang/Object;"), ("v", "Ljava/lang/Object;")),
-    uid=-6979724477215052911,
-)
-
-
-def texts_of(data):
-    """Return the texts of an entry that no writer could know: server, script, root id, project."""
-    server = re.search(rb'\{"dataVersion".*?\}(?=sr\x00\x10java\.util\.Locale)', data).group()
-    script = re.search(rb"setImageType\('OTHER'\);?", data).group()
-    root_id = re.search(rb"Object IDuq....\x00\x00\x00\x01t\x00\x24(.{36})", data, flags=re.DOTALL).group(1)
-    project = re.search(rb"/data/histology/[^\"]*?::4(?=x)", data).group()
-    return [text.decode() for text in (server, script, root_id, project)]
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_whole_entry_of_qupath_is_encoded_byte_for_byte(data_dir, version):
-    theirs = (data_dir / "made" / version / "project" / "data" / "4" / "data.qpdata").read_bytes()
-    server, script, root_id, project = texts_of(theirs)
-    out = io.BytesIO()
-
-    # Beside our own parts stands what only QuPath writes: one step of the workflow and one property.
-    with JavaWriter(out) as java:
-        java.block(utf("Data file version 3"))
-        java.string(server)
-        qpdata_writing._write_locale(java)
-        java.enum(qpdata_writing._IMAGE_TYPE, "OTHER")
-        java.null()
-        java.begin(qpdata_writing._WORKFLOW)
-        java.block(struct.pack(">ii", 1, 1))
-        java.begin(STEP)
-        java.begin(ONE_PAIR)
-        java.string("Image type")
-        java.fields("Bi", 0x71, 0x7E0009)  # the image type again
-        java.string("Set image type")
-        java.string(script)
-        java.end()
-        java.begin(qpdata_writing._HIERARCHY)
-        qpdata_writing._ObjectWriter(java, {}).write(read_qpdata(theirs).objects, root_id)
-        java.null()
-        java.begin(qpdata_writing._HASH_MAP)
-        java.fields("fi", 0.75, 12)
-        java.block(struct.pack(">ii", 16, 1))
-        java.string("PROJECT_ENTRY_ID")
-        java.string(project)
-        java.end()
-        java.string("EOF")
-
-    assert out.getvalue() == theirs
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(("color", "number"), [((200, 0, 0), -3670016), ((0, 0, 0), -(1 << 24)), ((255, 255, 255), -1)])
