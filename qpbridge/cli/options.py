@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError
 
 
@@ -50,6 +51,10 @@ PathMap: TypeAlias = Annotated[
     typer.Option("--path-map", metavar="FROM=TO", help="Where stored slide paths lie now; repeatable."),
 ]
 
+RegionClass: TypeAlias = Annotated[
+    str, typer.Option("--region-class", metavar="NAME", help="Class that marks completely annotated areas.")
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
@@ -62,6 +67,17 @@ class Scope:
     def values(self) -> dict[str, Any]:
         """Return the fields of a request that these options are."""
         return {"entries": names(self.entries), "mpp": self.mpp, "path_map": tuple(self.path_map or ())}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelScope(Scope):
+    """Which slides, and how their annotations are read."""
+
+    region_class: RegionClass = REGION_CLASS
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of a request that these options are."""
+        return {**Scope.values(self), "region_class": self.region_class}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

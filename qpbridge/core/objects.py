@@ -6,9 +6,10 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shapely.geometry.base import BaseGeometry
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 NO_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 NO_MEASUREMENTS: Final[Mapping[str, float]] = MappingProxyType({})

@@ -10,7 +10,7 @@ from qpbridge.demo.making import DemoCase
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.evaluation.scoring import Frame, Shapes
 from qpbridge.slides.synthetic import CLASSES
-from qpbridge.vector.labels import label_shapes
+from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.vector.raster import ShapeIndex
 
 CLASS_NAMES = [item.name for item in CLASSES]
@@ -30,7 +30,7 @@ def compare_with_truth(case: DemoCase, predicted: Shapes, progress: Progress) ->
     """
     matrix = ConfusionMatrix(CLASS_NAMES)
     found = ShapeIndex(predicted)
-    known = ShapeIndex(label_shapes(case.annotations, CLASS_NAMES).shapes)
+    known = ShapeIndex(read_labels(case.annotations, LabelRule(class_names=CLASS_NAMES)).shapes)
     frame = Frame(
         region=case.slide.bounds,
         downsample_x=1,

@@ -22,7 +22,7 @@ from qpbridge.qupath.geojson import read_objects
 from qpbridge.slides.opening import open_slide
 from qpbridge.slides.slide import Slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide
-from qpbridge.vector.labels import label_shapes
+from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.workflows.entries.failures import one_by_one
 from qpbridge.workflows.entries.sources import Source, sources_of_project
 
@@ -145,8 +145,10 @@ class MadeSlide:
             name=self.folder.slide.name,
             open=lambda: open_slide(self.folder.slide),
             mpp=made.spec.mpp,
-            annotated=label_shapes(self.case.annotations, CLASS_NAMES).shapes,
-            predicted=label_shapes(read_objects(Path(result["file"])).objects, CLASS_NAMES).shapes,
+            annotated=read_labels(self.case.annotations, LabelRule(class_names=CLASS_NAMES)).shapes,
+            predicted=read_labels(
+                read_objects(Path(result["file"])).objects, LabelRule(class_names=CLASS_NAMES)
+            ).shapes,
             truth=made.labels,
             detail=_where_to_look_twice(made),
         )
@@ -196,14 +198,15 @@ class OwnProject:
 
 
 def _shown(source: Source, result: Report, names: Sequence[str]) -> Shown:
-    annotated = label_shapes(annotations_of(source.objects()), names).shapes
+    rule = LabelRule(class_names=tuple(names))
+    annotated = read_labels(annotations_of(source.objects()), rule).shapes
     largest = max((geometry for geometry, _ in annotated), key=lambda one: one.area, default=None)
     return Shown(
         name=source.name,
         open=lambda: _opened(source, result["mpp_x"]),
         mpp=result["mpp_x"],
         annotated=annotated,
-        predicted=label_shapes(read_objects(Path(result["file"])).objects, names).shapes,
+        predicted=read_labels(read_objects(Path(result["file"])).objects, rule).shapes,
         detail=None if largest is None else (largest.centroid.x, largest.centroid.y),
     )
 

@@ -6,14 +6,15 @@ import contextlib
 import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
+import shapely
 
 from qpbridge.core.arrays import IGNORE_INDEX
-from qpbridge.core.objects import BACKGROUND_CLASS, annotations_of
+from qpbridge.core.objects import PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.errors import (
     InvalidValueError,
@@ -26,7 +27,7 @@ from qpbridge.evaluation.report import to_dict, to_table
 from qpbridge.evaluation.scoring import Frame, LabelledArea, MapPrediction, Prediction, ShapePrediction, Shapes, score
 from qpbridge.files import write_bytes
 from qpbridge.qupath.geojson import read_objects
-from qpbridge.vector.labels import is_region, label_shapes
+from qpbridge.vector.labels import UNLABELLED, LabelRule, label_rule, read_labels
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import find_results, results_file
@@ -167,7 +168,7 @@ def evaluate(request: EvaluateRequest, progress: Progress, load: LoadBundle | No
             else:
                 entries.append(scored)
     if not entries:
-        raise failures.first_or(_nothing_labelled(request.project, comparison.class_names))
+        raise failures.first_or(_nothing_labelled(request.project, comparison.rule.class_names))
     report = EvaluationReport(
         pooled=functools.reduce(operator.add, [entry.matrix for entry in entries]),
         entries=tuple(entries),
@@ -183,12 +184,8 @@ class _Comparison(Protocol):
     """What is compared with annotations."""
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Position in this sequence is the label."""
-
-    @property
-    def background(self) -> int | None:
-        """Label of what is not annotated inside a ``Region*``."""
+    def rule(self) -> LabelRule:
+        """How annotations become labels."""
 
     def was_trained_on(self, source: Source) -> bool:
         """Whether the model knows an image of this name."""
@@ -200,14 +197,14 @@ class _Comparison(Protocol):
 class _Model:
     """A model, run where there are annotations."""
 
-    def __init__(self, bundle: Bundle, device: str, progress: Progress) -> None:
+    def __init__(self, bundle: Bundle, device: str, region_class: str, progress: Progress) -> None:
         from qpbridge.inference.device import Runtime, choose_device, use_available_cores
         from qpbridge.inference.engine import Engine, Segmenter
 
         use_available_cores()
         segmenter = Segmenter.of(bundle)
-        self.class_names = tuple(item.name for item in bundle.spec.classes)
-        self.background = segmenter.background
+        names = tuple(item.name for item in bundle.spec.classes)
+        self.rule = LabelRule(class_names=names, unlabelled=segmenter.background, region_class=region_class)
         self._known = set(bundle.provenance.training_entries)
         self._engine = Engine(segmenter, Runtime.suited_to(choose_device(device)), progress)
         self._progress = progress
@@ -242,12 +239,10 @@ class _Model:
 class _Files:
     """Written predictions, painted on the pixels of the slide."""
 
-    def __init__(self, folder: Path, sources: Sequence[Source]) -> None:
+    def __init__(self, folder: Path, sources: Sequence[Source], region_class: str) -> None:
         if not folder.is_dir():
             raise PredictionNotFoundError(f"no folder of predictions at {folder}; qpbridge predict --out writes one")
-        self.class_names = _annotated_classes(sources)
-        names = self.class_names
-        self.background = names.index(BACKGROUND_CLASS) if BACKGROUND_CLASS in names else None
+        self.rule = _annotated_rule(sources, region_class)
         self._folder = folder
 
     def was_trained_on(self, source: Source) -> bool:
@@ -260,30 +255,34 @@ class _Files:
         if path is None:
             expected = results_file(self._folder, source.file_stem)
             raise PredictionNotFoundError(f"no prediction of {source.label}: there is no {expected} (or .gz)")
-        predicted = label_shapes(read_objects(path).objects, self.class_names)
-        slide = opened.slide
+        predicted = read_labels(read_objects(path).objects, replace(self.rule, unlabelled=None)).shapes
+        slide, names = opened.slide, self.rule.class_names
+        if UNLABELLED in names:
+            # It is never written: where nothing is, it was predicted.
+            whole = shapely.box(0, 0, slide.width_px, slide.height_px)
+            predicted = ((whole, names.index(UNLABELLED)), *predicted)
         frame = Frame(
             region=opened.region, downsample_x=1, downsample_y=1, width=slide.width_px, height=slide.height_px
         )
-        return frame, ShapePrediction(predicted.shapes)
+        return frame, ShapePrediction(predicted)
 
 
 def _comparison(
     request: EvaluateRequest, sources: Sequence[Source], progress: Progress, load: LoadBundle | None
 ) -> _Comparison:
     if request.predictions is not None and request.model is None:
-        return _Files(request.predictions, sources)
+        return _Files(request.predictions, sources, request.region_class)
     if request.model is None or request.predictions is not None:
         raise InvalidValueError("give either a model or a folder of predictions to evaluate")
     from qpbridge.models.bundle import load_bundle
 
-    return _Model((load or load_bundle)(request.model), request.device, progress)
+    return _Model((load or load_bundle)(request.model), request.device, request.region_class, progress)
 
 
 def _score(source: Source, mpp: float | None, comparison: _Comparison) -> EntryScore | None:
     """Return the scores of an entry, None where it has no labelled pixels."""
-    names = comparison.class_names
-    truth = label_shapes(source.objects(), names, background=comparison.background).shapes
+    names = comparison.rule.class_names
+    truth = read_labels(source.objects(), comparison.rule).shapes
     if all(label == IGNORE_INDEX for _, label in truth):
         return None
     with source.open(mpp) as opened:
@@ -303,20 +302,14 @@ def _score(source: Source, mpp: float | None, comparison: _Comparison) -> EntryS
     )
 
 
-def _annotated_classes(sources: Sequence[Source]) -> tuple[str, ...]:
-    names: set[str] = set()
+def _annotated_rule(sources: Sequence[Source], region_class: str) -> LabelRule:
+    annotations: list[PathObject] = []
     for source in sources:
         # An entry that cannot be read is told when its turn comes.
         with contextlib.suppress(QpbridgeError):
-            classes = [item.path_class for item in annotations_of(source.objects()) if item.path_class is not None]
-            names.update(item.name for item in classes if not item.is_ignored)
-            if any(is_region(item) for item in classes) and _has_background(source):
-                names.add(BACKGROUND_CLASS)
-    return tuple(sorted(names))
-
-
-def _has_background(source: Source) -> bool:
-    return source.project is not None and any(item.name == BACKGROUND_CLASS for item in source.project.classes)
+            annotations += annotations_of(source.objects())
+    project = sources[0].project if sources else None
+    return label_rule(annotations, () if project is None else project.classes, region_class=region_class)
 
 
 def _nothing_labelled(project: Path, class_names: Sequence[str]) -> NoAnnotationError:

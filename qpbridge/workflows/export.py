@@ -12,13 +12,13 @@ import msgspec
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.core.geometry import PixelCalibration, Region
-from qpbridge.core.objects import BACKGROUND_CLASS, PathClass, PathObject, annotations_of
+from qpbridge.core.objects import PathClass, PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError, PixelSizeMissingError
 from qpbridge.files import atomic_file, write_bytes
 from qpbridge.qupath.geojson import write_objects
 from qpbridge.qupath.project import open_project
-from qpbridge.vector.labels import label_shapes
+from qpbridge.vector.labels import UNLABELLED, is_learnt, label_rule, read_labels
 from qpbridge.vector.raster import rasterize
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import results_file
@@ -34,6 +34,8 @@ CLASSES_FILE: Final = "classes.json"
 """Says which label is which class."""
 
 _WHITE: Final = (255, 255, 255)
+
+_UNLABELLED_RGB: Final = (200, 200, 200)
 
 _ROUNDING: Final = 1e-6
 """Absorbs the rounding of an edge that is a whole number of pixels, px."""
@@ -78,7 +80,7 @@ def export(request: ExportRequest, progress: Progress) -> ExportReport:
         If somebody asked to stop.
     """
     sources = sources_of_project(request.project, request.entries, request.path_map)
-    labels = LabelTable(open_project(request.project).classes)
+    labels = LabelTable(open_project(request.project).classes, request.region_class)
     exported: list[ExportedEntry] = []
     failures = Failures(progress)
     for source in one_by_one(sources, "export", progress):
@@ -99,9 +101,13 @@ class LabelTable:
     ----------
     classes : sequence of PathClass
         Of the project; ignored ones have no label.
+    region_class : str
+        Class of annotations that mark areas as complete.
     """
 
-    def __init__(self, classes: Sequence[PathClass]) -> None:
+    def __init__(self, classes: Sequence[PathClass], region_class: str) -> None:
+        self._project_classes = classes
+        self._region_class = region_class
         self._classes: dict[str, PathClass] = {}
         self._add(classes)
 
@@ -125,9 +131,9 @@ class LabelTable:
             If there are more classes than labels.
         """
         self._add([item.path_class for item in annotations_of(objects) if item.path_class is not None])
-        background = self.names.index(BACKGROUND_CLASS) if BACKGROUND_CLASS in self._classes else None
-        labelled = label_shapes(objects, self.names, background=background)
-        return rasterize(labelled.shapes, frame.region, frame.width, frame.height)
+        rule = label_rule(objects, self._project_classes, self.names, self._region_class)
+        self._add([PathClass(UNLABELLED, _UNLABELLED_RGB)] if UNLABELLED in rule.class_names else [])
+        return rasterize(read_labels(objects, rule).shapes, frame.region, frame.width, frame.height)
 
     def as_json(self, mpp: float | None) -> bytes:
         """Return what a reader of the label maps must know."""
@@ -140,7 +146,7 @@ class LabelTable:
 
     def _add(self, classes: Sequence[PathClass]) -> None:
         for item in classes:
-            if not item.is_ignored:
+            if is_learnt(item, self._region_class):
                 self._classes.setdefault(item.name, item)
         if len(self._classes) > IGNORE_INDEX:
             raise InvalidValueError(f"a label map holds {IGNORE_INDEX} classes, not {len(self._classes)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from qpbridge.core.geometry import Region
+from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError, UnknownNameError
 from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
 
@@ -49,6 +50,8 @@ class TrainRequest:
         GeoJSON texts by entry id or image name: the objects of an open viewer that are not saved.
     annotations_mode : {"replace", "add"}
         See ``AnnotationsMode``; entries without such a text keep their saved objects.
+    region_class : str
+        Class of annotations that mark areas as completely annotated.
     """
 
     project: Path
@@ -65,6 +68,7 @@ class TrainRequest:
     path_map: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
+    region_class: str = REGION_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +186,8 @@ class EvaluateRequest:
         JSON file for the report.
     annotations, annotations_mode
         As for ``TrainRequest``.
+    region_class : str
+        Class of annotations that mark areas as completely annotated.
     """
 
     project: Path
@@ -194,6 +200,7 @@ class EvaluateRequest:
     out: Path | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
+    region_class: str = REGION_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +225,8 @@ class ExportRequest:
         Pixel size of the label maps, µm/px; None for the slide's own pixels.
     path_map : tuple of str
         Rules ``FROM=TO``.
+    region_class : str
+        Class of annotations that mark areas as completely annotated.
     """
 
     project: Path
@@ -228,6 +237,7 @@ class ExportRequest:
     label_maps: bool = False
     mpp: float | None = None
     path_map: tuple[str, ...] = ()
+    region_class: str = REGION_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,12 +254,15 @@ class InspectRequest:
         Pixel size before every other source, µm/px.
     path_map : tuple of str
         Rules ``FROM=TO``.
+    region_class : str
+        Class of annotations that mark areas as completely annotated.
     """
 
     project: Path
     entries: tuple[str, ...] | None = None
     mpp: float | None = None
     path_map: tuple[str, ...] = ()
+    region_class: str = REGION_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

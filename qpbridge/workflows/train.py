@@ -140,7 +140,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     runtime = Runtime.suited_to(choose_device(request.device))
     use_available_cores()
     gathering = Gathering(_sources(request), request.mpp, progress)
-    choice = choose_classes(gathering.objects, gathering.project_classes, request.classes)
+    choice = choose_classes(gathering.objects, gathering.project_classes, request.classes, request.region_class)
     spec = chosen.spec(config, choice.classes)
     with contextlib.ExitStack() as stack:
         opened = gathering.open(spec.views[0].fov.mpp, choice, stack)
@@ -210,7 +210,7 @@ def _without_background(
 ) -> tuple[ClassChoice, list[OpenedSlide]]:
     # An implied class is the last one, so that all others keep their labels.
     last = len(choice.classes) - 1
-    fewer = ClassChoice(classes=choice.classes[:last], background=None)
+    fewer = replace(choice, classes=choice.classes[:last], background=None)
     if len(fewer.classes) < 2:
         raise TooFewClassesError(
             f"two classes or more are needed to tell apart, but there is only '{fewer.classes[0].name}': it covers"

@@ -14,7 +14,7 @@ from qpbridge.qupath.writing import NewEntry, create_project
 from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations, region_annotations
-from qpbridge.vector.labels import label_shapes
+from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.vector.raster import rasterize
 from qpbridge.workflows.predict import PredictRequest, predict
 from qpbridge.workflows.train import TrainReport, TrainRequest, train
@@ -95,7 +95,7 @@ def test_the_model_labels_a_slide_that_it_never_saw(report: TrainReport, project
     (result,) = predict(request, SilentProgress()).results
 
     assert tuple(item.name for item in load_bundle(report.bundle).spec.classes) == TOLD_APART
-    shapes = label_shapes(read_objects(result.file).objects, TOLD_APART).shapes
+    shapes = read_labels(read_objects(result.file).objects, LabelRule(class_names=TOLD_APART)).shapes
     predicted = rasterize(shapes, unseen.bounds, EDGE_PX // 4, EDGE_PX // 4)
     order = np.full(256, IGNORE_INDEX, np.uint8)
     for label, name in enumerate(TOLD_APART):

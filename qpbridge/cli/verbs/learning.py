@@ -49,7 +49,7 @@ def train(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     *,
-    scope: options.Scope,
+    scope: options.LabelScope,
     place: options.Place,
     output: options.Output,
 ) -> None:
@@ -147,7 +147,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the scores as JSON, too.")] = None,
     device: options.Device = "auto",
     *,
-    scope: options.Scope,
+    scope: options.LabelScope,
     place: options.Place,
     output: options.Output,
 ) -> None:

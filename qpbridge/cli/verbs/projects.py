@@ -12,12 +12,13 @@ from qpbridge.cli.running import carry_out
 from qpbridge.cli.verb import verb
 from qpbridge.cli.verbs.reports import TELLING
 from qpbridge.cli.working import working
+from qpbridge.core.objects import REGION_CLASS
 from qpbridge.workflows.requests import ExportRequest, InspectRequest
 
 
 @verb
 def inspect(
-    project: options.ProjectPath, *, scope: options.Scope, place: options.Place, output: options.Output
+    project: options.ProjectPath, *, scope: options.LabelScope, place: options.Place, output: options.Output
 ) -> None:
     """Tell what of a project can be used.
 
@@ -48,6 +49,7 @@ def export(
         ),
     ] = None,
     path_map: options.PathMap = None,
+    region_class: options.RegionClass = REGION_CLASS,
     *,
     place: options.Place,
     output: options.Output,
@@ -67,6 +69,7 @@ def export(
             label_maps=label_maps,
             mpp=mpp,
             path_map=tuple(path_map or ()),
+            region_class=region_class,
         )
 
     carry_out(working(request, place), output, TELLING["export"])

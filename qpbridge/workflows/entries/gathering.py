@@ -11,7 +11,7 @@ from qpbridge.core.progress import Progress
 from qpbridge.errors import NoAnnotationError
 from qpbridge.training.classes import ClassChoice
 from qpbridge.training.patches import LabelledSlide
-from qpbridge.vector.labels import annotated_area_px, label_shapes
+from qpbridge.vector.labels import read_labels, visible_areas_px
 from qpbridge.workflows.entries.failures import Failure, Failures
 from qpbridge.workflows.entries.sources import Source
 
@@ -30,7 +30,7 @@ class OpenedSlide:
     slide : LabelledSlide
         Pixels and labelled shapes.
     areas_um2 : mapping of str to float
-        Annotated area by class of the model, µm².
+        Area that teaches each class of the model, µm².
     """
 
     source: Source
@@ -103,7 +103,7 @@ class Gathering:
         """
         opened: list[OpenedSlide] = []
         for source, objects in self._objects:
-            if not label_shapes(objects, choice.names, background=choice.background).shapes:
+            if not read_labels(objects, choice.rule).shapes:
                 continue
             with self._failures.kept(source.label):
                 opened.append(self._open(source, objects, model_mpp, choice, stack))
@@ -126,12 +126,12 @@ class Gathering:
                 f"{source.label} has pixels of {calibration.mpp_x:.3g} µm, the model sees {model_mpp:.3g} µm: what is"
                 " to be learnt may not be seen there; give the model coarser pixels with --set mpp=..."
             )
-        labelled = label_shapes(objects, choice.names, background=choice.background, bounds=opened.region)
+        labelled = read_labels(objects, choice.rule, bounds=opened.region)
         if labelled.mended:
             self._progress.warn(f"{source.label}: {labelled.mended} self-crossing annotations mended")
         if labelled.outside:
             self._progress.warn(f"{source.label}: {labelled.outside} annotations outside the image left out")
-        areas_px = annotated_area_px(objects, choice.names)
+        areas_px = visible_areas_px(labelled.shapes, opened.region)
         return OpenedSlide(
             source=source,
             slide=LabelledSlide(
@@ -140,5 +140,5 @@ class Gathering:
                 calibration=calibration.fitted_to(model_mpp),
                 shapes=labelled.shapes,
             ),
-            areas_um2={name: area * calibration.pixel_area_um2 for name, area in areas_px.items()},
+            areas_um2={choice.names[label]: area * calibration.pixel_area_um2 for label, area in areas_px.items()},
         )

@@ -10,7 +10,7 @@ from qpbridge.demo.judging import CLASS_NAMES, compare_with_truth
 from qpbridge.demo.making import DemoCase
 from qpbridge.errors import CancelledError
 from qpbridge.evaluation.scoring import BLOCK_PX
-from qpbridge.vector.labels import label_shapes
+from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.vector.polygons import vectorize
 from qpbridge.vector.raster import rasterize
 
@@ -28,7 +28,7 @@ def truth_of(case: DemoCase) -> LabelMap:
 
 
 def is_annotated(case: DemoCase) -> np.ndarray:
-    shapes = label_shapes(case.annotations, CLASS_NAMES).shapes
+    shapes = read_labels(case.annotations, LabelRule(class_names=CLASS_NAMES)).shapes
     return rasterize(shapes, case.slide.bounds, WIDTH_PX, HEIGHT_PX) != IGNORE_INDEX
 
 

@@ -16,7 +16,7 @@ from qpbridge.demo.making import DemoCase
 from qpbridge.demo.report import DETAIL_UM, OPACITY, PICTURE_PX, Page, Shown
 from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, write_slide
-from qpbridge.vector.labels import label_shapes
+from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.vector.raster import rasterize
 
 CAPTIONS = ["slide", "annotations", "prediction", "truth"]
@@ -51,7 +51,7 @@ def shown_of(case: DemoCase, path: Path, detail: tuple[float, float] | None = No
         name="slide <1>",
         open=lambda: open_slide(path),
         mpp=2.0,
-        annotated=label_shapes(case.annotations, CLASS_NAMES).shapes,
+        annotated=read_labels(case.annotations, LabelRule(class_names=CLASS_NAMES)).shapes,
         predicted=PREDICTED,
         truth=case.slide.labels,
         detail=detail,
@@ -104,7 +104,7 @@ def test_the_slide_is_shown_as_it_is(pictures: list[tuple[str, RgbImage]], resul
 
 def test_the_others_show_the_classes_that_they_speak_of(pictures: list[tuple[str, RgbImage]], case: DemoCase) -> None:
     size, bounds = (PICTURE_PX, PICTURE_PX), case.slide.bounds
-    annotated = rasterize(label_shapes(case.annotations, CLASS_NAMES).shapes, bounds, *size)
+    annotated = rasterize(read_labels(case.annotations, LabelRule(class_names=CLASS_NAMES)).shapes, bounds, *size)
     truth = case.slide.labels(bounds, *size)
     plain = pictures[0][1]
 

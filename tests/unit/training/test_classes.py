@@ -8,6 +8,7 @@ from shapely.geometry.base import BaseGeometry
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
 from qpbridge.training.classes import UNLABELLED_CLASS, ClassChoice, choose_classes
+from qpbridge.vector.labels import LabelRule
 
 RED, GREEN, BLUE, GRAY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)
 PROJECT_CLASSES = (PathClass("Tumor", RED), PathClass("Stroma", GREEN), PathClass("Background", GRAY))
@@ -124,7 +125,19 @@ def test_without_a_background_class_there_is_an_output_that_is_never_written() -
 
 
 def test_one_class_in_a_completely_annotated_area_is_enough() -> None:
-    assert chosen("Region*: Left", "Tumor").names == ("Tumor", "Background")
+    assert chosen("Region*", "Tumor").names == ("Tumor", "Background")
+
+
+def test_a_tagged_area_is_not_completely_annotated() -> None:
+    with pytest.raises(TooFewClassesError, match="only 'Tumor'"):
+        chosen("Region*: Tumor: Stroma", "Tumor")
+
+
+def test_another_class_may_mark_complete_areas() -> None:
+    choice = choose_classes([annotation("Done"), annotation("Tumor")], (), None, "Done")
+
+    assert choice.names == ("Tumor", UNLABELLED_CLASS.name)
+    assert choice.rule == LabelRule(class_names=choice.names, unlabelled=1, region_class="Done")
 
 
 def test_a_class_without_annotation_is_refused_with_those_that_have_some() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,19 @@ from shapely.geometry.base import BaseGeometry
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.core.geometry import Region
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
-from qpbridge.vector.labels import annotated_area_px, class_label, is_region, label_shapes, labels_pixels
+from qpbridge.vector.labels import (
+    UNLABELLED,
+    ImageLabels,
+    LabelRule,
+    Subject,
+    annotated_area_px,
+    class_label,
+    is_region,
+    label_rule,
+    labels_pixels,
+    read_labels,
+    visible_areas_px,
+)
 from qpbridge.vector.raster import rasterize
 
 NAMES = ("Tumor", "Stroma", "Background")
@@ -25,13 +39,18 @@ def drawn(
     kind: ObjectKind = ObjectKind.ANNOTATION,
     plane: Plane | None = None,
     key: str = "a",
+    **options: Any,
 ) -> PathObject:
     path_class = None if name is None else PathClass(name, (200, 0, 0))
-    return PathObject(id=key, kind=kind, geometry=geometry, path_class=path_class, plane=plane or Plane())
+    return PathObject(id=key, kind=kind, geometry=geometry, path_class=path_class, plane=plane or Plane(), **options)
+
+
+def read(*objects: PathObject, bounds: Region | None = None, unlabelled: int | None = None) -> ImageLabels:
+    return read_labels(objects, LabelRule(class_names=NAMES, unlabelled=unlabelled), bounds=bounds)
 
 
 def painted(*objects: PathObject, background: int | None = None) -> LabelMap:
-    return rasterize(label_shapes(objects, NAMES, background=background).shapes, WHOLE, 20, 20)
+    return rasterize(read(*objects, unlabelled=background).shapes, WHOLE, 20, 20)
 
 
 def labels_at(label_map: LabelMap, *points: tuple[int, int]) -> list[int]:
@@ -97,7 +116,7 @@ def test_completely_annotated_areas_are_background_where_nothing_is_drawn() -> N
 
 
 def test_nothing_is_known_where_the_user_ignores_a_part_of_a_completely_annotated_area() -> None:
-    region, fold = drawn("Region*: Left", box(0, 0, 20, 20)), drawn("Ignore*", box(5, 5, 10, 10))
+    region, fold = drawn("Region*", box(0, 0, 20, 20)), drawn("Ignore*", box(5, 5, 10, 10))
 
     labels = painted(region, fold, background=BACKGROUND)
 
@@ -137,7 +156,7 @@ def test_derived_classes_belong_to_their_nearest_base() -> None:
 )
 def test_only_classified_annotations_with_an_area_on_the_first_plane_label_pixels(item: PathObject) -> None:
     assert not labels_pixels(item)
-    assert label_shapes([item], NAMES).shapes == ()
+    assert read(item).shapes == ()
     assert annotated_area_px([item]) == {}
 
 
@@ -146,7 +165,7 @@ def test_a_channel_makes_no_difference() -> None:
 
 
 def test_self_crossing_outlines_are_mended_and_counted() -> None:
-    found = label_shapes([drawn("Tumor", BOW_TIE), drawn("Stroma", box(0, 10, 5, 15))], NAMES)
+    found = read(drawn("Tumor", BOW_TIE), drawn("Stroma", box(0, 10, 5, 15)))
 
     assert found.mended == 1
     assert found.outside == 0
@@ -155,7 +174,7 @@ def test_self_crossing_outlines_are_mended_and_counted() -> None:
 
 
 def test_outlines_without_an_area_vanish() -> None:
-    found = label_shapes([drawn("Tumor", Polygon([(0, 0), (4, 4), (8, 8)]))], NAMES, bounds=WHOLE)
+    found = read(drawn("Tumor", Polygon([(0, 0), (4, 4), (8, 8)])), bounds=WHOLE)
 
     assert found.shapes == ()
     assert (found.mended, found.outside) == (1, 0)
@@ -169,11 +188,11 @@ def test_annotations_outside_the_image_are_left_out_and_counted() -> None:
         drawn("Necrosis", box(100, 0, 110, 9)),
     ]
 
-    found = label_shapes(objects, NAMES, bounds=WHOLE)
+    found = read(*objects, bounds=WHOLE)
 
     assert found.outside == 3
     assert [label for _, label in found.shapes] == [STROMA]
-    assert label_shapes(objects, NAMES).outside == 0
+    assert read(*objects).outside == 0
 
 
 def test_parts_of_one_annotation_stay_together() -> None:
@@ -203,15 +222,167 @@ def test_overlaps_count_once_a_class() -> None:
     assert annotated_area_px(objects) == pytest.approx({"Tumor": 150, "Stroma": 100, "Tumor: Positive": 4})
 
 
-def test_areas_may_be_summed_by_the_classes_of_a_model() -> None:
+@pytest.mark.parametrize("bounds", [None, WHOLE])
+def test_the_visible_area_of_a_label_is_that_of_its_pixels(bounds: Region | None) -> None:
     objects = [
+        drawn("Region*", box(0, 0, 20, 20)),
         drawn("Tumor: Positive", box(0, 0, 10, 10)),
         drawn("Tumor: Negative", box(5, 0, 15, 10)),
-        drawn("Stroma", box(0, 0, 10, 10)),
-        drawn("Fat", box(0, 0, 10, 10)),
+        drawn("Stroma", box(0, 0, 10, 4)),
+        drawn("Fat", box(0, 0, 3, 3)),
+    ]
+    shapes = read(*objects, unlabelled=BACKGROUND).shapes
+    labels = rasterize(shapes, WHOLE, 20, 20)
+
+    areas = visible_areas_px(shapes, bounds)
+
+    assert areas == {label: np.count_nonzero(labels == label) for label in (TUMOR, STROMA, BACKGROUND)}
+
+
+def test_area_outside_the_image_is_not_visible() -> None:
+    shapes = read(drawn("Tumor", box(10, 10, 30, 30)), bounds=WHOLE).shapes
+
+    assert visible_areas_px(shapes, WHOLE) == {TUMOR: 100}
+    assert visible_areas_px(shapes) == {TUMOR: 400}
+    assert visible_areas_px([], WHOLE) == {}
+
+
+def test_a_project_names_its_classes_in_its_order_and_the_rest_of_complete_areas() -> None:
+    listed = [PathClass(name, (0, 0, 0)) for name in ("Stroma", "Tumor", "Background", "Ignore*")]
+    drawings = [drawn(name, box(0, 0, 9, 9)) for name in ("Tumor", "Fat", "Stroma", "Ignore*", None)]
+    region = drawn("Region*", box(0, 0, 9, 9))
+
+    assert label_rule(drawings, listed) == LabelRule(class_names=("Stroma", "Tumor", "Fat"))
+    assert label_rule([*drawings, region], listed).class_names == ("Stroma", "Tumor", "Fat", "Background")
+    assert label_rule([*drawings, region], listed, ["Background", "Fat", "Fat"]) == LabelRule(
+        class_names=("Background", "Fat"), unlabelled=0
+    )
+    assert label_rule([*drawings, region], ()).class_names == ("Fat", "Stroma", "Tumor", UNLABELLED)
+    assert label_rule([*drawings, region], ()).unlabelled == 3
+
+
+def test_another_class_may_mark_complete_areas() -> None:
+    objects = [drawn("Done: All", box(0, 0, 20, 20)), drawn("Tumor", box(0, 0, 5, 5))]
+
+    rule = label_rule(objects, [PathClass("Background", (0, 0, 0))], region_class="Done: All")
+    labels = rasterize(read_labels(objects, rule).shapes, WHOLE, 20, 20)
+
+    assert rule.class_names == ("Tumor", "Background")
+    assert labels_at(labels, (1, 1), (9, 9)) == [0, 1]
+    assert annotated_area_px(objects, "Done: All") == {"Tumor": 25}
+
+
+TISSUES = {"Tissues": "Tumor, stroma;"}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        drawn("Region*: Tumor: Stroma", box(0, 0, 10, 10)),
+        drawn("Region*", box(0, 0, 10, 10), metadata=TISSUES),
+        drawn("Region*: Stroma", box(0, 0, 10, 10), metadata={"tissues": "Tumor: Positive"}),
+        drawn(None, box(0, 0, 10, 10), metadata=TISSUES),
+        drawn("Region*: Tumor: Stroma", box(0, 0, 10, 10), kind=ObjectKind.TILE),
+        drawn(None, box(0, 0, 10, 10), kind=ObjectKind.TILE, metadata=TISSUES),
+    ],
+)
+def test_tags_say_which_classes_occur_and_label_no_pixel(item: PathObject) -> None:
+    labels = read(item, unlabelled=BACKGROUND)
+
+    assert [(area.geometry, area.presence, area.strangers) for area in labels.tagged] == [
+        (item.geometry, (True, True, None), ())
+    ]
+    assert labels.shapes == ()
+
+
+@pytest.mark.parametrize("is_asserted", [True, False])
+def test_what_no_tag_names_is_absent_or_unknown_by_choice(is_asserted: bool) -> None:
+    rule = LabelRule(class_names=NAMES, is_absence_asserted=is_asserted)
+
+    (area,) = read_labels([drawn("Region*: Stroma: Fat: Ignore*", box(0, 0, 9, 9))], rule).tagged
+
+    assert area.presence == ((False, True, False) if is_asserted else (None, True, None))
+    assert area.strangers == ("Fat",)
+
+
+def test_nothing_occurs_where_the_tag_is_empty() -> None:
+    (area,) = read(drawn("Region*", box(0, 0, 9, 9), metadata={"tissues": ""})).tagged
+
+    assert area.presence == (False, False, False)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        drawn("Region*", box(0, 0, 9, 9)),
+        drawn(None, box(0, 0, 9, 9), metadata={"note": "Tumor"}),
+        drawn("Tumor", box(0, 0, 9, 9), metadata=TISSUES),
+        drawn("Region*: Tumor", box(0, 0, 9, 9), plane=Plane(z=1)),
+        drawn("Region*: Tumor", Point(3, 3)),
+        drawn(None, box(0, 0, 9, 9), kind=ObjectKind.DETECTION, metadata=TISSUES),
+    ],
+)
+def test_nothing_else_is_a_tag(item: PathObject) -> None:
+    assert read(item, unlabelled=BACKGROUND).tagged == ()
+
+
+def test_tagged_areas_hide_nothing_and_those_outside_the_image_are_counted() -> None:
+    objects = [drawn("Tumor", box(0, 0, 20, 20)), drawn("Region*: Stroma", box(2, 2, 8, 8))]
+
+    assert (painted(*objects) == TUMOR).all()
+    assert read(drawn("Region*: Stroma", box(30, 30, 40, 40)), bounds=WHOLE) == ImageLabels(outside=1)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tags", "presence"),
+    [
+        ({"tissues": "Tumor"}, (), (True, False, False)),
+        ({}, ("reviewed", "stroma"), (False, True, False)),
+        ({"tissues": "Tumor"}, ("Stroma",), (True, True, False)),
+        ({"patient": "P-01"}, ("reviewed",), None),
+    ],
+)
+def test_the_entry_may_tag_the_whole_image(
+    metadata: dict[str, str], tags: tuple[str, ...], presence: tuple[bool, ...] | None
+) -> None:
+    labels = read_labels([], LabelRule(class_names=NAMES), bounds=WHOLE, metadata=metadata, tags=tags)
+
+    assert [(area.presence, area.geometry.bounds) for area in labels.tagged] == (
+        [] if presence is None else [(presence, (0, 0, 20, 20))]
+    )
+
+
+def test_names_typed_by_hand_count_only_where_one_class_fits() -> None:
+    rule = LabelRule(class_names=("Tumor", "tumor", "Fat tissue"))
+
+    (area,) = read_labels([drawn("Region*: TUMOR: fattissue: tumor", box(0, 0, 9, 9))], rule).tagged
+
+    assert area.presence == (False, True, True)
+    assert area.strangers == ("TUMOR",)
+
+
+NUCLEI = LabelRule(class_names=("(none)", "Tumor"), unlabelled=0, nucleus=1, subject=Subject.NUCLEI)
+
+
+def test_a_complete_area_without_a_nucleus_holds_none() -> None:
+    objects = [
+        drawn("Region*", box(0, 0, 20, 10)),
+        drawn("Tumor", box(1, 1, 4, 4), kind=ObjectKind.DETECTION),
+        drawn(None, box(5, 1, 8, 4), kind=ObjectKind.DETECTION),
+        drawn("Ignore*", box(9, 1, 12, 4), kind=ObjectKind.DETECTION),
+        drawn("Tumor", box(1, 5, 8, 9), kind=ObjectKind.CELL, nucleus=box(3, 6, 6, 8)),
+        drawn("Tumor", box(9, 5, 12, 9), kind=ObjectKind.CELL),
+        drawn("Stroma", box(0, 0, 20, 20)),
+        drawn("Tumor", box(13, 1, 16, 4)),
+        drawn(None, box(0, 12, 4, 16), kind=ObjectKind.TILE),
     ]
 
-    assert annotated_area_px(objects, ["Tumor", "Stroma", "Necrosis"]) == {"Tumor": 150, "Stroma": 100}
+    labels = rasterize(read_labels(objects, NUCLEI).shapes, WHOLE, 20, 20)
+
+    nuclei = [(2, 2), (6, 2), (4, 7), (14, 2)]
+    assert labels_at(labels, *nuclei) == [1, 1, 1, 1]
+    assert labels_at(labels, (0, 0), (2, 7), (17, 2), (2, 14)) == [0, 0, 0, 0]
+    assert labels_at(labels, (10, 2), (10, 7), (10, 15)) == [IGNORE_INDEX] * 3
 
 
 boxes = st.tuples(*[st.integers(0, 15)] * 2, *[st.integers(1, 12)] * 2).map(

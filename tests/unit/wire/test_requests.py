@@ -31,6 +31,7 @@ PREDICTING: dict[str, Any] = {
     "margin_px": 0,
     "seed": 2**40,
 }
+READING: dict[str, Any] = {"region_class": "Done*"}
 ONLY = {"entries": ("1", "b.svs"), "path_map": ("C:/=/mnt/c",), "mpp": 0.25}
 
 FULL: dict[str, Any] = {
@@ -46,6 +47,7 @@ FULL: dict[str, Any] = {
         seed=7,
         **ONLY,
         **LIVE,
+        **READING,
     ),
     "predict": PredictRequest(
         inputs=(Path("/p"),),
@@ -72,11 +74,12 @@ FULL: dict[str, Any] = {
         out=Path("/out/scores.json"),
         **ONLY,
         **LIVE,
+        **READING,
     ),
     "export": ExportRequest(
-        project=Path("/p"), out=Path("/out"), gzip=True, annotations_only=True, label_maps=True, **ONLY
+        project=Path("/p"), out=Path("/out"), gzip=True, annotations_only=True, label_maps=True, **ONLY, **READING
     ),
-    "inspect": InspectRequest(project=Path("/p"), **ONLY),
+    "inspect": InspectRequest(project=Path("/p"), **ONLY, **READING),
     "export_model": ExportModelRequest(model=Path("m"), out=Path("/out/m.onnx")),
 }
 UNUSED = {("evaluate", "predictions")}

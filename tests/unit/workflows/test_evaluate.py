@@ -212,7 +212,7 @@ def test_an_entry_without_prediction_is_told(draw: Draw, project: Callable[..., 
     assert report.pooled.mean_iou == 1.0
 
 
-def test_background_inside_a_region_needs_that_class_in_the_project(
+def test_what_is_free_inside_a_region_is_background_or_else_what_is_never_written(
     draw: Draw, project: Callable[..., Path], tmp_path: Path
 ) -> None:
     slide = draw("case.png")
@@ -226,8 +226,10 @@ def test_background_inside_a_region_needs_that_class_in_the_project(
     project((slide, truth), classes=("Tumor",))
     without = evaluate(request, SilentProgress())
 
-    assert with_background.pooled.counts.tolist() == [[200, 0, 100], [0, 100, 0]]
-    assert without.pooled.counts.tolist() == [[100, 0]]
+    assert with_background.pooled.counts.tolist() == [[100, 0, 0], [0, 200, 100]]
+    assert without.pooled.counts.tolist() == [[100, 0, 0], [0, 0, 300]]
+    write_objects(tmp_path / "1-case.png.geojson", [annotation("Tumor", box(0, 0, 10, 15))])
+    assert evaluate(request, SilentProgress()).pooled.counts.tolist() == [[100, 0, 0], [50, 250, 0]]
 
 
 def test_the_report_is_written_on_request(

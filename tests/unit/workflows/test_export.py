@@ -10,10 +10,11 @@ from PIL import Image
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import PixelCalibration
-from qpbridge.core.objects import PathClass
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import InvalidValueError, UnknownNameError
 from qpbridge.qupath.geojson import read_objects
+from qpbridge.vector.labels import UNLABELLED
 from qpbridge.workflows import export as workflow
 from qpbridge.workflows.export import ExportReport, ExportRequest, LabelFrame, LabelTable, export
 
@@ -153,13 +154,31 @@ def test_a_label_map_that_memory_cannot_hold_is_refused() -> None:
 
 
 def test_labels_are_for_classes_that_are_not_ignored_and_white_is_for_none() -> None:
-    table = LabelTable([PathClass("A", (1, 2, 3)), PathClass("Ignore*", (0, 0, 0)), PathClass("B", (4, 5, 6))])
+    table = LabelTable(
+        [PathClass("A", (1, 2, 3)), PathClass("Ignore*", (0, 0, 0)), PathClass("B", (4, 5, 6))], "Region*"
+    )
 
     assert table.names == ["A", "B"]
     assert table.palette[:9] == [1, 2, 3, 4, 5, 6, 255, 255, 255]
     assert len(table.palette) == 256 * 3
 
 
+@pytest.mark.parametrize(("known", "rest"), [(("Tumor", "Background"), "Background"), (("Tumor",), UNLABELLED)])
+def test_what_is_free_inside_a_region_is_background_or_has_a_label_of_its_own(
+    known: tuple[str, ...], rest: str
+) -> None:
+    table = LabelTable([PathClass(name, (1, 2, 3)) for name in known], "Done")
+    objects = [
+        PathObject(id=name, kind=ObjectKind.ANNOTATION, geometry=shape, path_class=PathClass(name, (0, 0, 0)))
+        for name, shape in (("Done", shapely.box(0, 0, 2, 1)), ("Tumor", shapely.box(0, 0, 1, 1)))
+    ]
+
+    labels = table.paint(objects, LabelFrame.of_image((3, 1), None, None))
+
+    assert table.names == ["Tumor", rest]
+    assert labels.tolist() == [[0, 1, IGNORE_INDEX]]
+
+
 def test_more_classes_than_labels_are_refused() -> None:
     with pytest.raises(InvalidValueError, match="255 classes, not 256"):
-        LabelTable([PathClass(f"c{index}", (0, 0, 0)) for index in range(256)])
+        LabelTable([PathClass(f"c{index}", (0, 0, 0)) for index in range(256)], "Region*")
