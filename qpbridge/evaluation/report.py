@@ -1,9 +1,8 @@
-"""Scores as JSON and as a table."""
+"""Scores as JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from qpbridge.evaluation.confusion import ConfusionMatrix
@@ -48,27 +47,5 @@ def to_dict(matrix: ConfusionMatrix, pixel_area_mm2: float | None = None) -> dic
     }
 
 
-def to_table(matrix: ConfusionMatrix) -> str:
-    """Return the scores of each class and their means as lines of text."""
-    rows = [["class", "IoU", "recall", "precision", "labelled px"]]
-    per_class = zip(matrix.class_names, matrix.iou, matrix.recall, matrix.precision, matrix.true_px, strict=True)
-    rows += [[name, _text(iou), _text(recall), _text(prec), f"{px:,}"] for name, iou, recall, prec, px in per_class]
-    means = (matrix.mean_iou, matrix.mean_recall, matrix.mean_precision)
-    rows.append(["mean", *map(_text, means), f"{matrix.labelled_px:,}"])
-    return "\n".join(_lines(rows))
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, others, strict=True))])
-        for name, *cells in rows
-    ]
-
-
 def _number(score: float) -> float | None:
     return float(score) if math.isfinite(score) else None
-
-
-def _text(score: float) -> str:
-    return f"{score:.3f}" if math.isfinite(score) else "-"

@@ -23,7 +23,7 @@ from qpbridge.errors import (
     QpbridgeError,
 )
 from qpbridge.evaluation.confusion import ConfusionMatrix
-from qpbridge.evaluation.report import to_dict, to_table
+from qpbridge.evaluation.report import to_dict
 from qpbridge.evaluation.scoring import Frame, LabelledArea, MapPrediction, Prediction, ShapePrediction, Shapes, score
 from qpbridge.files import write_bytes
 from qpbridge.qupath.geojson import read_objects
@@ -115,10 +115,6 @@ class EvaluationReport:
             "failures": [asdict(failure) for failure in self.failures],
             "unlabelled": list(self.unlabelled),
         }
-
-    def to_table(self) -> str:
-        """Return the pooled scores as lines of text."""
-        return to_table(self.pooled)
 
 
 def evaluate(request: EvaluateRequest, progress: Progress, load: LoadBundle | None = None) -> EvaluationReport:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qpbridge.evaluation.confusion import ConfusionMatrix
-from qpbridge.evaluation.report import to_dict, to_table
+from qpbridge.evaluation.report import to_dict
 
 
 @pytest.fixture
@@ -30,16 +30,3 @@ def test_a_report_is_strict_json(matrix: ConfusionMatrix) -> None:
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert report["classes"]["Fat"]["iou"] is None
     assert report["labelled_mm2"] is None
-
-
-def test_a_table_aligns_classes_and_means(matrix: ConfusionMatrix) -> None:
-    lines = to_table(matrix).splitlines()
-
-    assert [line.split() for line in lines] == [
-        ["class", "IoU", "recall", "precision", "labelled", "px"],
-        ["Tumor", "0.750", "0.750", "1.000", "8"],
-        ["Stroma", "0.667", "1.000", "0.667", "2"],
-        ["Fat", "-", "-", "-", "0"],
-        ["mean", "0.708", "0.875", "0.833", "10"],
-    ]
-    assert len({len(line) for line in lines}) == 1
