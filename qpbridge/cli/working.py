@@ -26,9 +26,6 @@ RESULTS_FOLDER: Final = "qpbridge-results"
 _NOT_NOTED: Final = {"inspect"}
 """Kinds of work that write nothing, not even into the journal."""
 
-_WITHOUT_FAILURES: Final = {"inspect", "export_model"}
-"""Kinds of work whose reports have no such field; a worker tells an empty one all the same."""
-
 _PATHS: Final = ("project", "inputs", "out", "predictions")
 
 
@@ -78,12 +75,12 @@ def work_here(request: Request, progress: Progress) -> Document:
     kind = next(kind for kind, record in KINDS.items() if isinstance(request, record))
     values = to_json(request)
     if kind in _NOT_NOTED:
-        return _document(kind, run(kind, values, _OwnDesk(progress)))
+        return run(kind, values, _OwnDesk(progress))
     title, device = _title(values), values.get("device", "cpu")
     with journaled(default_state_folder(), kind, values, progress, title=title, device=device) as recording:
         result = run(kind, values, _OwnDesk(recording))
         recording.finish(result)
-    return _document(kind, result)
+    return result
 
 
 def as_seen_by_server(request: Request) -> Request:
@@ -140,11 +137,6 @@ class _OwnDesk:
 
     def emit(self, payload: bytes, count: int) -> None:
         """Do nothing: no verb hands out parts of its result."""
-
-
-def _document(kind: str, result: dict[str, Any]) -> Document:
-    """Return what the work gave as a server would tell it."""
-    return {name: value for name, value in result.items() if name != "failures" or kind not in _WITHOUT_FAILURES}
 
 
 def _token(place: Place) -> str | None:

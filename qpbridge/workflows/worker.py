@@ -48,7 +48,7 @@ def run(kind: str, request: dict[str, Any], desk: Desk) -> dict[str, Any]:
     Returns
     -------
     dict
-        The report as JSON values; not-a-number is None. Its ``"failures"`` are the entries that failed.
+        The report as JSON values; not-a-number is None.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def run(kind: str, request: dict[str, Any], desk: Desk) -> dict[str, Any]:
     decoded = from_json(kind, request)
     report = _WORK[kind](decoded, desk).to_dict()
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(report, enc_hook=_plain))
-    return {"failures": [], **plain}
+    return plain
 
 
 def _train(request: TrainRequest, desk: Desk) -> Report:
