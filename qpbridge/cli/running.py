@@ -18,6 +18,7 @@ from qpbridge.cli.output import print_document, print_json
 from qpbridge.cli.progress import watched
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidRequestError, QpbridgeError
+from qpbridge.jobs.records import DEFECT, JobError
 
 
 class ExitCode(enum.IntEnum):
@@ -116,22 +117,12 @@ def errors_told(output: Output) -> Iterator[None]:
 
 def explain(error: BaseException) -> tuple[ExitCode, str, str]:
     """Return the exit code, the stable reason and the message that an error means for a user."""
-    if isinstance(error, QpbridgeError):
-        code = ExitCode.BAD_USAGE if isinstance(error, InvalidRequestError) else ExitCode.FAILED
-        return code, error.reason, str(error)
-    told = f"{type(error).__name__}: {error}".removesuffix(": ")
-    for kind, reason, message in _FOREIGN_ERRORS:
-        if isinstance(error, kind):
-            return ExitCode.FAILED, reason, message.format(told)
-    return ExitCode.FAILED, "INTERNAL", _DEFECT.format(told)
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.FAILED, "CANCELLED", "stopped at once; what was being written is left out"
+    code = ExitCode.BAD_USAGE if isinstance(error, InvalidRequestError) else ExitCode.FAILED
+    cause = JobError.of(error)
+    is_own_defect = cause.reason == DEFECT and not isinstance(error, QpbridgeError)
+    return code, cause.reason, cause.message + (_TRACE if is_own_defect else "")
 
 
-_FOREIGN_ERRORS: tuple[tuple[type[BaseException], str, str], ...] = (
-    (KeyboardInterrupt, "CANCELLED", "stopped at once; what was being written is left out"),
-    (MemoryError, "OUT_OF_MEMORY", "this machine has too little free memory for that; free some"),
-    (ImportError, "INSTALLATION", "a library does not load ({}); run qpbridge doctor"),
-    (OSError, "FILE_ACCESS", "{}; check that path, its rights and its disk"),
-)
-"""Errors that are neither ours nor defects: their kind, reason and message."""
-
-_DEFECT = "a defect of qpbridge, not of your input: {}; run the same command with --debug and report the trace"
+_TRACE: Final = "; run the same command with --debug and report the trace"

@@ -16,6 +16,8 @@ SERVER_STOPPED: Final = "SERVER_STOPPED"
 WORKER_DIED: Final = "WORKER_DIED"
 """Reason of a job whose process ended without a word."""
 
+DEFECT: Final = "INTERNAL"
+"""Reason of what nobody foresaw."""
 
 WARNINGS_MAX: Final = 200
 """Warnings of a job that are kept; the later ones of more nobody would read."""
@@ -54,7 +56,7 @@ class JobError:
 
     @classmethod
     def of(cls, error: BaseException) -> JobError:
-        """Return what an error means for a user; ``INTERNAL`` where it is a defect of ours."""
+        """Return what an error means for a user; ``DEFECT`` where it is one of ours."""
         if isinstance(error, QpbridgeError):
             return cls(reason=error.reason, message=str(error))
         told = f"{type(error).__name__}: {error}".removesuffix(": ")
@@ -69,7 +71,7 @@ _FOREIGN_ERRORS: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
     (OSError, "FILE_ACCESS", "{}; check that path, its rights and its disk"),
 )
 
-_DEFECT: Final = (BaseException, "INTERNAL", "a defect of qpbridge, not of your input: {}")
+_DEFECT: Final = (BaseException, DEFECT, "a defect of qpbridge, not of your input: {}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

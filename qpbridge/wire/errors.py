@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from qpbridge import errors
 from qpbridge.errors import QpbridgeError
-from qpbridge.jobs.records import SERVER_STOPPED, WORKER_DIED, JobError
+from qpbridge.jobs.records import DEFECT, SERVER_STOPPED, WORKER_DIED, JobError
 
 DOMAIN: Final = "qpbridge"
 """Of the reasons, in ``google.rpc.ErrorInfo``."""
@@ -93,7 +93,7 @@ OTHER_CAUSES: Final[Mapping[str, Cause]] = {
     "OUT_OF_MEMORY": Cause(grpc.StatusCode.RESOURCE_EXHAUSTED, 507),
     "INSTALLATION": _FAULT,
     "FILE_ACCESS": _UNREADY,
-    "INTERNAL": _FAULT,
+    DEFECT: _FAULT,
     SERVER_STOPPED: Cause(grpc.StatusCode.ABORTED, 503),
     WORKER_DIED: _FAULT,
 }
