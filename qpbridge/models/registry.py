@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -83,6 +83,26 @@ def listing(families: Iterable[Family[Any]] = FAMILIES) -> list[dict[str, object
     Networks are built without memory for their weights.
     """
     return [_listed(item, variant) for item in families for variant in item.variants]
+
+
+def described(item: Family[Any]) -> dict[str, Any]:
+    """Return a family with its architectures, its presets, and the value of each setting in each of them.
+
+    Returns
+    -------
+    dict
+        Values of ``qpbridge.v1.Family``.
+    """
+    presets = {preset: configure(item.name, preset, {}) for preset in item.presets}
+    values = {preset: asdict(config) | asdict(recipe) for preset, (config, recipe) in presets.items()}
+    keys = dict.fromkeys(key for one in values.values() for key in one)
+    return {
+        "name": item.name,
+        "title": item.title,
+        "variants": listing([item]),
+        "presets": list(item.presets),
+        "settings": [{"key": key, "values": {preset: one[key] for preset, one in values.items()}} for key in keys],
+    }
 
 
 def _listed(item: Family[Any], variant: str) -> dict[str, object]:

@@ -53,7 +53,7 @@ def servicers(
     devices: Sequence[str],
     started: datetime.datetime,
 ) -> Mapping[ServiceDescriptor, object]:
-    """Return who answers for each service; see ``GrpcDoor.handler``.
+    """Return who answers for each service; see ``GrpcDoor.handler``. To be called in a running event loop.
 
     Parameters
     ----------
@@ -69,11 +69,14 @@ def servicers(
         With its zone.
     """
     events = JobEvents(board)
+    families = Families()
+    if configuration.prewarm:
+        families.warm_up()
     intake = Intake(board, places, configuration.limits, devices, configuration.state)
     about = ServerServicer(_about(configuration, places, devices, started))
     return {
         _service(project_pb2, "ProjectService"): ProjectServicer(events, intake, places),
-        _service(model_pb2, "ModelService"): ModelServicer(intake, Catalog(places), Families()),
+        _service(model_pb2, "ModelService"): ModelServicer(intake, Catalog(places), families),
         _service(training_pb2, "TrainingService"): TrainingServicer(intake),
         _service(prediction_pb2, "PredictionService"): PredictionServicer(board, events, intake, places),
         _service(evaluation_pb2, "EvaluationService"): EvaluationServicer(intake),

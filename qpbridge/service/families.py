@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from qpbridge.errors import ServerFaultError
+from qpbridge.jobs.workers.child import NICENESS
+
+LOG: Final = logging.getLogger(__name__)
 
 Family = Mapping[str, Any]
 """JSON values of ``qpbridge.v1.Family``."""
@@ -30,10 +34,26 @@ class Families:
         ServerFaultError
             If the process fails.
         """
-        if self._asking is None or (self._asking.done() and self._asking.exception() is not None):
-            self._asking = asyncio.create_task(_ask())
         # One caller who goes away does not stop the others.
-        return await asyncio.shield(self._asking)
+        return await asyncio.shield(self._asked())
+
+    def warm_up(self) -> None:
+        """Ask before somebody wants to know: loading torch takes seconds."""
+        self._asked().add_done_callback(_log_failure)
+
+    def _asked(self) -> asyncio.Task[Sequence[Family]]:
+        if self._asking is None or (self._asking.done() and not _is_answered(self._asking)):
+            self._asking = asyncio.create_task(_ask())
+        return self._asking
+
+
+def _is_answered(asking: asyncio.Task[Sequence[Family]]) -> bool:
+    return not asking.cancelled() and asking.exception() is None
+
+
+def _log_failure(asking: asyncio.Task[Sequence[Family]]) -> None:
+    if not asking.cancelled() and (error := asking.exception()):
+        LOG.error("%s", error)
 
 
 async def _ask() -> Sequence[Family]:
@@ -43,7 +63,12 @@ async def _ask() -> Sequence[Family]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    answer, words = await process.communicate()
+    try:
+        answer, words = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
         told = words.decode(errors="replace").strip()[-500:]
         raise ServerFaultError(f"the families of networks could not be listed: {told}; run qpbridge doctor")
@@ -51,29 +76,13 @@ async def _ask() -> Sequence[Family]:
     return families
 
 
-def describe() -> list[Family]:
-    """Return the families with their architectures, presets and settings; loads torch."""
-    from qpbridge.models.registry import FAMILIES, configure, listing
+def main() -> None:
+    """Write the families to standard output; loads torch."""
+    os.nice(NICENESS)
+    from qpbridge.models.registry import FAMILIES, described
 
-    variants = listing()
-    described: list[Family] = []
-    for family in FAMILIES:
-        presets = {preset: configure(family.name, preset, {}) for preset in family.presets}
-        values = {preset: asdict(config) | asdict(recipe) for preset, (config, recipe) in presets.items()}
-        keys = dict.fromkeys(key for one in values.values() for key in one)
-        described.append(
-            {
-                "name": family.name,
-                "title": family.title,
-                "variants": [one for one in variants if one["family"] == family.name],
-                "presets": list(family.presets),
-                "settings": [
-                    {"key": key, "values": {preset: one[key] for preset, one in values.items()}} for key in keys
-                ],
-            }
-        )
-    return described
+    sys.stdout.buffer.write(msgspec.json.encode([described(item) for item in FAMILIES]))
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(describe()))
+    main()

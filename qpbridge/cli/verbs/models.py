@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +64,7 @@ def show(
         with client_of(place) as client:
             families = {family["name"]: family for family in client.families()}
             if name in families:
-                return _family_told(families[name])
+                return _family_told(families[name], _values)
             is_here = client.access.is_local and Path(name).is_dir()
             return _model_told(client.model(str(Path(name).absolute()) if is_here else name))
 
@@ -112,22 +111,6 @@ def _show_trained(listed: Document) -> None:
     output_console().print(records_table("Models of the server", rows) if rows else "the server has no models yet")
 
 
-def _family(name: str) -> dict[str, Any]:
-    from qpbridge.models.registry import configure, family
-
-    chosen = family(name)
-    presets = {preset: configure(name, preset, {}) for preset in chosen.presets}
-    values = {preset: asdict(config) | asdict(recipe) for preset, (config, recipe) in presets.items()}
-    keys = list(dict.fromkeys(key for one in values.values() for key in one))
-    return {
-        "family": chosen.name,
-        "title": chosen.title,
-        "variants": list(chosen.variants),
-        "presets": list(chosen.presets),
-        "settings": [{"key": key} | {preset: one[key] for preset, one in values.items()} for key in keys],
-    }
-
-
 def _bundle(folder: Path) -> dict[str, Any]:
     import msgspec
 
@@ -143,14 +126,20 @@ def _variant(family: Document, variant: Document) -> dict[str, Any]:
     return {"family": family["name"], **variant}
 
 
-def _family_told(family: Document) -> dict[str, Any]:
-    """Return what a server says of a family as ``_family`` tells it."""
+def _family(name: str) -> dict[str, Any]:
+    from qpbridge.models.registry import described, family
+
+    return _family_told(described(family(name)), dict)
+
+
+def _family_told(family: Document, read: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Return a family for a reader; ``read`` makes the values of a setting of what was told."""
     return {
         "family": family["name"],
         "title": family["title"],
         "variants": [one["variant"].removeprefix(f"{family['name']}-") for one in family["variants"]],
         "presets": list(family["presets"]),
-        "settings": [{"key": one["key"], **_values(one["values"])} for one in family["settings"]],
+        "settings": [{"key": one["key"], **read(one["values"])} for one in family["settings"]],
     }
 
 

@@ -9,7 +9,7 @@ import torch
 
 from qpbridge.errors import InvalidValueError, UnknownNameError
 from qpbridge.models.recipe import Recipe
-from qpbridge.models.registry import CONFIG_TYPES, FAMILIES, build, configure, family, listing
+from qpbridge.models.registry import CONFIG_TYPES, FAMILIES, build, configure, described, family, listing
 from qpbridge.models.spec import ModelClass
 
 
@@ -114,3 +114,13 @@ def test_the_listing_holds_the_published_counts_views_and_heads() -> None:
     assert m3["family"] == "dmmn"
     assert m3["views"] == [{"name": f"x{r}", "size_px": 256, "mpp": 0.5 * r} for r in (1, 2, 4)]
     assert m3["heads"] == [{"name": "logits", "channels": 6}, {"name": "unlabelled", "channels": 1}]
+
+
+def test_each_family_is_described_with_its_architectures_presets_and_settings() -> None:
+    for item in FAMILIES:
+        told = described(item)
+
+        assert (told["name"], told["presets"]) == (item.name, list(item.presets))
+        assert [one["variant"] for one in told["variants"]] == [f"{item.name}-{one}" for one in item.variants]
+        assert all(list(setting["values"]) == told["presets"] for setting in told["settings"])
+        assert {"patch_px", "epochs"} <= {setting["key"] for setting in told["settings"]}
