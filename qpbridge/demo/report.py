@@ -99,14 +99,15 @@ class Page:
             "<!doctype html><html lang=en><meta charset=utf-8><title>qpbridge demo</title>"
             f"<style>{STYLE}{_STYLE}</style>",
             "<h1>qpbridge demo</h1>",
-            table(["", ""], [[label, value] for label, value in self.facts.items()]),
+            table([], [[label, value] for label, value in self.facts.items()]),
             f"<p class=key>{self._key()}</p>",
             *(part for shown in self.slides for part in self._pictures(shown)),
             f"<h2>Scores against {html.escape(self.judged_by)}</h2>",
             table(list(head), [list(row) for row in rows]),
             "<h2>Training</h2>",
-            curves_svg(_rows(self.curves)),
+            curves_svg(_rows(self.curves), {item.name: item.color_rgb for item in self.classes}),
             "<h2>The same by hand</h2>",
+            "<p>In a clone of the repository, with <code>uv run</code> in front of each line.</p>",
             f"<pre>{html.escape(chr(10).join(self.commands))}</pre></html>",
         ]
         return "\n".join(parts).encode()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_DARKENED: Final = 0.85
+"""Part of a class's color that its line has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,16 @@ def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> l
     ]
 
 
-def curves_svg(rows: Sequence[dict[str, float]]) -> str:
-    """Draw losses and IoU over the epochs as an SVG picture."""
+def curves_svg(rows: Sequence[dict[str, float]], colors: Mapping[str, tuple[int, int, int]]) -> str:
+    """Draw losses and IoU over the epochs as an SVG picture.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of ``curves_rows``.
+    colors : mapping of str to (int, int, int)
+        Of the classes, as QuPath shows them.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -65,12 +77,13 @@ def curves_svg(rows: Sequence[dict[str, float]]) -> str:
         for key in ("training_loss", "validation_loss"):
             losses.plot(epochs, [row[key] for row in rows], label=key.replace("_", " "))
         for key in [key for key in rows[0] if key.startswith("iou ")]:
-            ious.plot(epochs, [row[key] for row in rows], label=key.removeprefix("iou "), linewidth=1)
-        ious.plot(epochs, [row["mean_iou"] for row in rows], label="mean", color="black")
+            name = key.removeprefix("iou ")
+            ious.plot(epochs, [row[key] for row in rows], label=name, linewidth=1.5, color=_on_white(colors[name]))
+        ious.plot(epochs, [row["mean_iou"] for row in rows], label="mean", color="black", linestyle="--")
         for axes, title in ((losses, "loss"), (ious, "validation IoU")):
             axes.set(title=title, xlabel="epoch")
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         picture = io.StringIO()
         with warnings.catch_warnings():
             # Names of classes may be in any script; the reader's own fonts show them.
@@ -78,3 +91,8 @@ def curves_svg(rows: Sequence[dict[str, float]]) -> str:
             figure.savefig(picture, format="svg", metadata={"Date": None})
     text = picture.getvalue()
     return text[text.index("<svg") :]
+
+
+def _on_white(color_rgb: tuple[int, int, int]) -> tuple[float, ...]:
+    """Return a color so dark that its line can be seen, as matplotlib writes it."""
+    return tuple(_DARKENED * part / 255 for part in color_rgb)

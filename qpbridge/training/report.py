@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.training.curves import curves_svg
@@ -16,7 +16,11 @@ STYLE = (
 
 
 def training_report(
-    title: str, facts: dict[str, str], rows: Sequence[dict[str, float]], matrix: ConfusionMatrix
+    title: str,
+    facts: dict[str, str],
+    rows: Sequence[dict[str, float]],
+    matrix: ConfusionMatrix,
+    colors: Mapping[str, tuple[int, int, int]],
 ) -> bytes:
     """Return the report of one training.
 
@@ -30,6 +34,8 @@ def training_report(
         Of ``curves_rows``.
     matrix : ConfusionMatrix
         Of the chosen epoch on the validation pixels.
+    colors : mapping of str to (int, int, int)
+        Of the classes, as QuPath shows them.
     """
     scores = [
         [name, f"{iou:.3f}", f"{recall:.3f}", f"{precision:.3f}", f"{pixels:,}"]
@@ -44,9 +50,9 @@ def training_report(
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(title)}</h1>",
-        table(["", ""], [[label, value] for label, value in facts.items()]),
+        table([], [[label, value] for label, value in facts.items()]),
         "<h2>Curves</h2>",
-        curves_svg(rows),
+        curves_svg(rows, colors),
         f"<h2>Validation pixels, mean IoU {matrix.mean_iou:.3f}</h2>",
         table(["class", "IoU", "recall", "precision", "labelled px"], scores),
         "<h2>Confusion (rows: annotated, columns: predicted)</h2>",
@@ -57,7 +63,8 @@ def training_report(
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an HTML table of text cells."""
+    """Return an HTML table of text cells; without a head where the header is empty."""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    first = f"<tr>{head}</tr>" if header else ""
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f"<table>{first}{body}</table>"

@@ -159,7 +159,8 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     provenance = _provenance(request, recipe, opened, split, fitted)
     rows = curves_rows(fitted.records, choice.names)
     facts = {"network": f"{spec.family}-{spec.variant}", "best epoch": f"{fitted.best.epoch} of {len(fitted.records)}"}
-    page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion)
+    colors = {one.name: one.color_rgb for one in spec.classes}
+    page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion, colors)
     digest = save_bundle(request.out, spec, fitted.network, provenance, rows, {"report.html": page})
     return TrainReport(
         bundle=request.out,

@@ -5,6 +5,8 @@ import pytest
 
 from qpbridge.training.curves import EpochRecord, curves_rows, curves_svg
 
+RED = (200, 0, 0)
+
 
 def record(epoch: int, *class_iou: float, loss: float = 0.5) -> EpochRecord:
     return EpochRecord(
@@ -45,7 +47,7 @@ def test_each_class_needs_its_iou() -> None:
 def test_the_picture_names_classes_and_axes() -> None:
     rows = curves_rows([record(1, 0.2, math.nan), record(2, 0.4, math.nan)], ["Tumor", "Stroma: Edge"])
 
-    svg = curves_svg(rows)
+    svg = curves_svg(rows, dict.fromkeys(["Tumor", "Stroma: Edge"], RED))
 
     assert svg.startswith("<svg")
     assert {"training loss", "validation loss", "Tumor", "Stroma: Edge", "mean", "epoch"} <= set(texts(svg))
@@ -53,7 +55,7 @@ def test_the_picture_names_classes_and_axes() -> None:
 
 @pytest.mark.parametrize("name", ["a<b & 'c'", "$\\alpha", "$x_1$", "100 % $", "腫瘍"])
 def test_any_class_name_is_shown_as_it_is(name: str) -> None:
-    svg = curves_svg(curves_rows([record(1, 0.5, 0.5)], [name, "Stroma"]))
+    svg = curves_svg(curves_rows([record(1, 0.5, 0.5)], [name, "Stroma"]), {name: RED, "Stroma": RED})
 
     assert name in texts(svg)
 
@@ -61,4 +63,12 @@ def test_any_class_name_is_shown_as_it_is(name: str) -> None:
 def test_the_same_numbers_give_the_same_picture() -> None:
     rows = curves_rows([record(1, 0.2), record(2, 0.4)], ["Tumor"])
 
-    assert curves_svg(rows) == curves_svg(rows)
+    assert curves_svg(rows, {"Tumor": RED}) == curves_svg(rows, {"Tumor": RED})
+
+
+def test_a_class_has_its_own_color_dark_enough_to_be_seen() -> None:
+    svg = curves_svg(curves_rows([record(1, 0.5, 0.5)], ["Tumor", "Glass"]), {"Tumor": RED, "Glass": (255, 255, 255)})
+
+    lines = svg.lower()
+    assert "stroke: #aa0000" in lines
+    assert "stroke: #d9d9d9" in lines

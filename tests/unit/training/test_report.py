@@ -10,6 +10,7 @@ ROWS = [
     {"epoch": e, "training_loss": 1 / e, "validation_loss": 2 / e, "mean_iou": 0.1 * e, "iou A": 0.1 * e}
     for e in (1.0, 2.0)
 ]
+COLORS = {"A": (200, 0, 0)}
 
 
 class Cells(HTMLParser):
@@ -39,7 +40,7 @@ class Cells(HTMLParser):
 
 def page(names: tuple[str, ...] = ("Tumor", "Stroma")) -> str:
     matrix = ConfusionMatrix(names, np.array([[300, 100, 0], [50, 1550, 0]]))
-    return training_report("Training on <case>", {"network": "dmmn-m3", "seed": "1 & 2"}, ROWS, matrix).decode()
+    return training_report("Training on <case>", {"network": "dmmn-m3", "seed": "1 & 2"}, ROWS, matrix, COLORS).decode()
 
 
 def test_the_page_tells_facts_scores_and_confusion() -> None:
@@ -78,6 +79,6 @@ def test_a_class_without_pixels_has_no_score() -> None:
     matrix = ConfusionMatrix(("A", "B"), np.array([[10, 0, 0], [0, 0, 0]]))
 
     cells = Cells()
-    cells.feed(training_report("t", {}, ROWS, matrix).decode())
+    cells.feed(training_report("t", {}, ROWS, matrix, COLORS).decode())
 
     assert ["B", "nan", "nan", "nan", "0"] in cells.rows
