@@ -34,6 +34,8 @@ def started_server(
 ) -> Iterator[Client]:
     """Start a server in a process of its own, on a free port of this machine, and stop it after the block.
 
+    It ends with this process, too, even where that is killed.
+
     Parameters
     ----------
     state_folder : Path
@@ -58,11 +60,12 @@ def started_server(
         If somebody asked to stop.
     """
     state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    command = [sys.executable, "-m", "qpbridge", "serve", "--state", str(state_folder), "--device", device]
-    command += [word for root in roots for word in ("--root", str(root))]
+    command = [sys.executable, "-m", "qpbridge", "serve", "--end-with-stdin", "--state", str(state_folder)]
+    command += ["--device", device, *(word for root in roots for word in ("--root", str(root)))]
     with (state_folder / LOG).open("wb") as log:
-        # In a session of its own: Ctrl-C is for the client, which tells the server what to stop.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        # In a session of its own: Ctrl-C is for the client, which tells the server what to stop. Nothing is ever
+        # written to the pipe, which the system closes when this process ends.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_until_ready(process, state_folder, progress or SilentProgress())
         with Client(state_folder=state_folder) as client:
@@ -95,9 +98,9 @@ def _last_words(state_folder: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with process:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -9,6 +9,8 @@ import logging
 import os
 import secrets
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -39,6 +41,7 @@ CALLS_GRACE_S: Final = 1.0
 """How long open calls may take once all jobs have ended, s: those who watch learn of it."""
 
 _TOKEN_BYTES: Final = 32
+_READ_BYTES: Final = 4096
 
 
 def serve(
@@ -76,6 +79,22 @@ def serve(
     work = work or (LOADED_WORK if configuration.prewarm else WORK)
     with logged(configuration.state / "logs", configuration.logs, token):
         asyncio.run(_run(configuration, token, work, on_ready or (lambda _: None)))
+
+
+def end_with_stdin() -> None:
+    """Let the end of standard input end the server, too, and its running jobs with it.
+
+    Whoever starts a server with a pipe there cannot leave it behind, however their own end comes.
+    """
+    threading.Thread(target=_read_to_the_end, name="stdin", daemon=True).start()
+
+
+def _read_to_the_end() -> None:
+    while os.read(sys.stdin.fileno(), _READ_BYTES):
+        pass
+    # Twice: nobody waits for what runs.
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _run(

@@ -42,6 +42,12 @@ def serve(
         list[str] | None,
         typer.Option("--device", metavar="auto|cpu|cuda:N|mps", help="Where jobs run; repeatable; auto: all GPUs."),
     ] = None,
+    ends_with_stdin: Annotated[
+        bool,
+        typer.Option(
+            "--end-with-stdin", help="End with standard input, too: for a program that starts its own server."
+        ),
+    ] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the configuration, each key explained, and end.")
     ] = False,
@@ -67,10 +73,11 @@ def serve(
         if print_config:
             typer.echo(commented_toml(configuration), nl=False)
         else:
-            _run(configuration, output)
+            _run(configuration, output, ends_with_stdin)
 
 
-def _run(configuration: ServerConfiguration, output: options.Output) -> None:
+def _run(configuration: ServerConfiguration, output: options.Output, ends_with_stdin: bool) -> None:
+    from qpbridge.service.running import end_with_stdin
     from qpbridge.service.running import serve as run
     from qpbridge.wire.discovery import FILE
 
@@ -81,6 +88,8 @@ def _run(configuration: ServerConfiguration, output: options.Output) -> None:
         else:
             typer.echo(f"listening at {discovery.address}; address and token are in {file}; Ctrl-C ends it")
 
+    if ends_with_stdin:
+        end_with_stdin()
     run(configuration, tell)
 
 
