@@ -101,7 +101,7 @@ class Place:
         typer.Option("--tls-ca", metavar="FILE", help="Certificate to trust, for a server that encrypts."),
     ] = None
     tls_certificate: Annotated[
-        Path | None, typer.Option("--tls-certificate", metavar="FILE", help="Your own, where the server asks for it.")
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Your own, where the server asks for it.")
     ] = None
     tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Key of your certificate.")] = None
 

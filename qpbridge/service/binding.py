@@ -41,7 +41,7 @@ def check_address(configuration: ServerConfiguration) -> None:
     if not configuration.tls.is_used and not is_loopback(configuration.host):
         raise InvalidValueError(
             f"host {configuration.host} can be reached from other machines, and the token would cross the network in"
-            " the open: give certificate and key in [tls], or take 127.0.0.1 and a tunnel (ssh -L)"
+            " the open: give certificate and key (--tls-cert, --tls-key), or take 127.0.0.1 and a tunnel (ssh -L)"
         )
 
 

@@ -156,8 +156,8 @@ class ServerConfiguration(Table):
         path : Path or None
             TOML; all defaults where None. Relative paths in it are relative to its folder.
         **overrides
-            Values of single keys that win over the file's, as from the command line; None counts as not given.
-            Relative paths are relative to the working directory.
+            Values of single keys that win over the file's, as from the command line, or a mapping of such for a table;
+            None counts as not given. Relative paths are relative to the working directory.
 
         Raises
         ------
@@ -169,9 +169,7 @@ class ServerConfiguration(Table):
         values = {} if path is None else _parsed(path)
         try:
             in_file = cls.model_validate(values, context={"base": None if path is None else path.absolute().parent})
-            given = {name: value for name, value in overrides.items() if value is not None}
-            kept = {name: getattr(in_file, name) for name in in_file.model_fields_set}
-            return cls.model_validate({**kept, **given})
+            return cls.model_validate(_overridden(in_file, overrides))
         except ValidationError as error:
             raise _told(error, "the options" if path is None else str(path)) from error
 
@@ -210,6 +208,17 @@ def _toml(value: object) -> str:
         return json.dumps(value)
     # The same escapes as in JSON, but for one character that TOML does not take as it is.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _overridden(table: Table, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table was given, and over it what else was."""
+    values = {name: getattr(table, name) for name in table.model_fields_set}
+    for name, value in overrides.items():
+        if isinstance(value, Mapping):
+            values[name] = _overridden(getattr(table, name), value)
+        elif value is not None:
+            values[name] = value
+    return values
 
 
 def _parsed(path: Path) -> dict[str, Any]:

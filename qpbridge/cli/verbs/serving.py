@@ -23,7 +23,7 @@ def serve(
         Path | None, typer.Option("--config", metavar="FILE.toml", help="Says all of it; options here win over it.")
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen at; others than 127.0.0.1 need TLS, by --config.")
+        str | None, typer.Option("--host", help="Address to listen at; others than 127.0.0.1 need TLS.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen at; 0 takes a free one.")] = None,
     roots: Annotated[
@@ -42,6 +42,10 @@ def serve(
         list[str] | None,
         typer.Option("--device", metavar="auto|cpu|cuda:N|mps", help="Where jobs run; repeatable; auto: all GPUs."),
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate to encrypt with, PEM.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Private key of it, PEM.")] = None,
     ends_with_stdin: Annotated[
         bool,
         typer.Option(
@@ -69,6 +73,7 @@ def serve(
             model_folders=_paths(models),
             state=state,
             devices=tuple(devices) if devices else None,
+            tls={"certificate": certificate, "key": key},
         )
         if print_config:
             typer.echo(commented_toml(configuration), nl=False)

@@ -23,7 +23,7 @@ def test_an_address_of_this_machine_is_told_from_others(host: str) -> None:
 def test_an_address_that_others_reach_needs_encryption(host: str, tmp_path: Path) -> None:
     tls = Tls(certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
 
-    with pytest.raises(InvalidValueError, match=r"give certificate and key in \[tls\]"):
+    with pytest.raises(InvalidValueError, match=r"give certificate and key \(--tls-cert, --tls-key\)"):
         check_address(ServerConfiguration.load(None, host=host))
     check_address(ServerConfiguration.load(None, host=host, tls=tls))
 

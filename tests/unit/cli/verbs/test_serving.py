@@ -61,6 +61,28 @@ def test_options_win_over_the_file(served: list[ServerConfiguration], tmp_path: 
     assert (served[0].port, served[0].host) == (0, "localhost")
 
 
+def test_certificate_and_key_come_as_options_too(served: list[ServerConfiguration], tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text('[tls]\ncertificate = "old.pem"\nkey = "old.key"\nclient_authority = "clients.pem"\n')
+    options = ["--tls-cert", str(tmp_path / "new.pem"), "--tls-key", str(tmp_path / "new.key")]
+
+    invoke(*options, "--host", "0.0.0.0")
+    invoke(*options, "--config", str(file))
+
+    for configuration, clients in zip(served, (None, tmp_path / "clients.pem"), strict=True):
+        tls = configuration.tls
+        assert (tls.certificate, tls.key) == (tmp_path / "new.pem", tmp_path / "new.key")
+        assert tls.client_authority == clients
+
+
+def test_a_certificate_without_its_key_is_bad_usage(served: list[ServerConfiguration]) -> None:
+    result = invoke("--tls-cert", "server.pem")
+
+    assert result.exit_code == 2
+    assert "certificate and key belong together" in result.stderr
+    assert served == []
+
+
 def test_the_configuration_is_printed_with_comments_and_can_be_read_again(
     served: list[ServerConfiguration], tmp_path: Path
 ) -> None:
