@@ -2,84 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import shutil
 import time
-import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from qpbridge.core.geometry import PixelCalibration
-from qpbridge.core.objects import NO_MAPPING, ObjectKind, PathClass, PathObject
-from qpbridge.errors import InvalidValueError, ProjectExistsError
-from qpbridge.files import atomic_folder, write_bytes
-from qpbridge.qupath.encoding.image_data import ImageDetails, argb, create_qpdata
+from qpbridge import __version__
+from qpbridge.core.objects import PathClass
+from qpbridge.errors import ProjectExistsError
+from qpbridge.files import atomic_folder, sha256, write_bytes
+from qpbridge.qupath.encoding.entry import FORMAT, NewEntry, image_json, pretty, uri_of, write_entry
+from qpbridge.qupath.encoding.image_data import argb
+
+__all__ = ["MADE_FILE", "NewEntry", "ProjectMaker", "check_replaceable", "create_project", "new_project"]
+
+MADE_FILE: Final = "qpbridge.json"
+"""Says which files of a project are as qpbridge made them: such a project may be made anew."""
 
 _SUFFIX: Final = ".qpproj"
-_FORMAT: Final = "0.6.0"
-"""Version of QuPath whose format is written; 0.5 and 0.7 open it too."""
-
-_OPENSLIDE: Final = "qupath.lib.images.servers.openslide.OpenslideServerBuilder"
-_IMAGEJ: Final = "qupath.imagej.images.servers.ImageJServerBuilder"
-_FLAT_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-_TILE_PX: Final = 256
-
-_CHANNELS: Final = {"Red": (255, 0, 0), "Green": (0, 255, 0), "Blue": (0, 0, 255)}
-_KIND_TITLES: Final = {
-    ObjectKind.ANNOTATION: "Annotations",
-    ObjectKind.TMA_CORE: "TMA cores",
-    ObjectKind.TILE: "Tiles",
-    ObjectKind.DETECTION: "Detections",
-    ObjectKind.CELL: "Cells",
-}
-_DETECTIONS: Final = (ObjectKind.DETECTION, ObjectKind.CELL, ObjectKind.TILE)
+_PROJECT_FILE: Final = f"project{_SUFFIX}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEntry:
-    """One image of a project to be made.
+class ProjectMaker:
+    """Makes the data of a project in an empty place, image by image.
 
     Parameters
     ----------
-    slide_path : Path
-        The file, which QuPath opens with OpenSlide; PNG, JPEG, BMP and GIF with ImageJ.
-    name : str
-        As QuPath shall show it.
-    width_px, height_px : int
-        Size of level 0.
-    downsamples : tuple of float
-        Of all levels of the file, 1.0 first.
-    calibration : PixelCalibration or None
-        Pixel size; None leaves the image uncalibrated.
-    objects : sequence of PathObject
-        Geometries in level-0 px, nested by ``parent_id``. Without any, the image stays as one that was never opened.
-    metadata : mapping of str to str
-        For QuPath's project pane.
-
-    Raises
-    ------
-    InvalidValueError
-        If the image has no size, or no level of full resolution.
+    data : Path
+        Folder that becomes the project's ``data``.
+    file : Path
+        The project file, absolute, where it will lie in the end.
+    classes : sequence of PathClass
+        Their colors also hold for the objects.
     """
 
-    slide_path: Path
-    name: str
-    width_px: int
-    height_px: int
-    downsamples: tuple[float, ...]
-    calibration: PixelCalibration | None
-    objects: Sequence[PathObject] = ()
-    metadata: Mapping[str, str] = field(default_factory=lambda: NO_MAPPING)
+    def __init__(self, data: Path, file: Path, classes: Sequence[PathClass]) -> None:
+        self._data = data
+        self._file = file
+        self._classes = classes
+        self._images: list[dict[str, Any]] = []
+        write_bytes(data / "metadata.json", b"{}")
 
-    def __post_init__(self) -> None:
-        if self.width_px < 1 or self.height_px < 1:
-            raise InvalidValueError(f"image '{self.name}' cannot have {self.width_px} x {self.height_px} px")
-        if not self.downsamples or self.downsamples[0] != 1:
-            raise InvalidValueError(f"the downsamples of '{self.name}' must begin with 1.0, not be {self.downsamples}")
+    @property
+    def count(self) -> int:
+        """Images so far."""
+        return len(self._images)
+
+    def add(self, entry: NewEntry) -> None:
+        """Write an image and its objects; nothing stays of one that cannot be written.
+
+        Raises
+        ------
+        DataExistsError
+            If its folder has objects already, which stay.
+        InvalidValueError
+            If objects share an id, or have an outline that QuPath cannot hold.
+        """
+        number = self.count + 1
+        folder = self._data / str(number)
+        is_new = not folder.exists()
+        try:
+            write_entry(folder, entry, self._classes, f"{self._file.as_posix()}::{number}")
+        except BaseException:
+            if is_new:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._images.append(image_json(entry, number))
+
+    def project_json(self) -> bytes:
+        """Return the project file, which comes last."""
+        now_ms = time.time_ns() // 1_000_000
+        return pretty(
+            {
+                "version": FORMAT,
+                "createTimestamp": now_ms,
+                "modifyTimestamp": now_ms,
+                "uri": uri_of(self._file),
+                "lastID": self.count,
+                "images": self._images,
+            }
+        )
 
 
 def create_project(path: Path, entries: Sequence[NewEntry], classes: Sequence[PathClass]) -> None:
@@ -90,7 +95,8 @@ def create_project(path: Path, entries: Sequence[NewEntry], classes: Sequence[Pa
     Parameters
     ----------
     path : Path
-        The project file (``.qpproj``), or the folder that gets a ``project.qpproj``; made where it is missing.
+        The project file (``.qpproj``), or the folder that gets a ``project.qpproj``; made where it is missing, and
+        other files in it stay.
     entries : sequence of NewEntry
         Numbered from 1 in this order.
     classes : sequence of PathClass
@@ -105,22 +111,100 @@ def create_project(path: Path, entries: Sequence[NewEntry], classes: Sequence[Pa
     DiskFullError
         If the disk has no space left; nothing remains of the project then.
     """
-    file = path if path.suffix == _SUFFIX else path / f"project{_SUFFIX}"
-    file = file.resolve()
+    file = (path if path.suffix == _SUFFIX else path / _PROJECT_FILE).resolve()
     _refuse_existing(file.parent)
     parts = file.parent / "classifiers", file.parent / "data"
     try:
         with atomic_folder(parts[0]) as folder:
             write_bytes(folder / "classes.json", _classes_json(classes))
         with atomic_folder(parts[1]) as folder:
-            write_bytes(folder / "metadata.json", b"{}")
-            for number, entry in enumerate(entries, start=1):
-                _write_entry(folder / str(number), entry, classes, f"{_uri(file)}::{number}")
-        write_bytes(file, _project_json(file, entries))
+            maker = ProjectMaker(folder, file, classes)
+            for entry in entries:
+                maker.add(entry)
+        write_bytes(file, maker.project_json())
     except BaseException:
         for part in parts:
             shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def new_project(folder: Path, classes: Sequence[PathClass]) -> Iterator[ProjectMaker]:
+    """Yield what takes the images of a new project, which appears when the block ends well and has brought some.
+
+    Parameters
+    ----------
+    folder : Path
+        Missing, empty, or a project made by this function that nobody has changed, which is replaced.
+    classes : sequence of PathClass
+        For the list of classes; their colors also hold for the objects.
+
+    Raises
+    ------
+    ProjectExistsError
+        As ``check_replaceable``, before the block, and after it where somebody was there meanwhile.
+    DiskFullError
+        If the disk has no space left; the folder is then as before.
+    """
+    folder = folder.resolve()
+    check_replaceable(folder)
+    file = folder / _PROJECT_FILE
+    with contextlib.suppress(_NothingMadeError), atomic_folder(folder) as temporary:
+        maker = ProjectMaker(temporary / "data", file, classes)
+        yield maker
+        if not maker.count:
+            raise _NothingMadeError
+        write_bytes(temporary / "classifiers" / "classes.json", _classes_json(classes))
+        write_bytes(temporary / _PROJECT_FILE, maker.project_json())
+        made = {"qpbridge": __version__, "files": _digests(temporary)}
+        write_bytes(temporary / MADE_FILE, json.dumps(made, indent=2).encode())
+        check_replaceable(folder)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds anything but a project of ``new_project`` as it was made.
+
+    Raises
+    ------
+    ProjectExistsError
+        If there is a file in its place, or files in it of which we do not know that nobody needs them.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ProjectExistsError(f"{folder} is a file; name a new folder for the project")
+    if not any(folder.iterdir()):
+        return
+    made = _made_files(folder)
+    if made is None:
+        raise ProjectExistsError(
+            f"{folder} is not empty, and what it holds is no project that qpbridge made; name a new folder"
+        )
+    now = _digests(folder)
+    changed = sorted(name for name in {*made, *now} - {MADE_FILE} if made.get(name) != now.get(name))
+    if changed:
+        raise ProjectExistsError(
+            f"{folder / changed[0]} was changed since qpbridge made this project, so that somebody's work may be in"
+            " it: name a new folder, or remove this one"
+        )
+
+
+class _NothingMadeError(Exception):
+    """Makes an unfinished folder go away."""
+
+
+def _made_files(folder: Path) -> dict[str, str] | None:
+    try:
+        files = json.loads((folder / MADE_FILE).read_bytes())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return files if isinstance(files, dict) else None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file by its place in the folder; links, which may lead anywhere, have none."""
+    files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(folder).as_posix(): "" if path.is_symlink() else sha256(path) for path in files}
 
 
 def _refuse_existing(folder: Path) -> None:
@@ -132,125 +216,5 @@ def _refuse_existing(folder: Path) -> None:
         raise ProjectExistsError(f"{folder} holds {found[0].name} already; give a folder without a QuPath project")
 
 
-def _write_entry(folder: Path, entry: NewEntry, classes: Sequence[PathClass], key: str) -> None:
-    folder.mkdir()
-    builder = _server_builder(entry)
-    write_bytes(folder / "server.json", _pretty(builder))
-    if not entry.objects:
-        return
-    header = json.dumps(
-        {"dataVersion": 3, "qupathVersion": _FORMAT, "server": builder}, ensure_ascii=False, separators=(",", ":")
-    )
-    image = ImageDetails(server_json=header, root_id=str(uuid.uuid5(uuid.NAMESPACE_URL, key)))
-    create_qpdata(folder / "data.qpdata", image, entry.objects, classes)
-    write_bytes(
-        folder / "summary.json", json.dumps(_summary(entry), ensure_ascii=False, separators=(",", ":")).encode()
-    )
-
-
-def _project_json(file: Path, entries: Sequence[NewEntry]) -> bytes:
-    now_ms = time.time_ns() // 1_000_000
-    images = [
-        {
-            "serverBuilder": _server_builder(entry),
-            "entryID": number,
-            "randomizedName": str(uuid.uuid4()),
-            "imageName": entry.name,
-            "metadata": dict(entry.metadata),
-            "tags": [],
-        }
-        for number, entry in enumerate(entries, start=1)
-    ]
-    return _pretty(
-        {
-            "version": _FORMAT,
-            "createTimestamp": now_ms,
-            "modifyTimestamp": now_ms,
-            "uri": _uri(file),
-            "lastID": len(entries),
-            "images": images,
-        }
-    )
-
-
 def _classes_json(classes: Iterable[PathClass]) -> bytes:
-    return _pretty({"pathClasses": [{"name": item.name, "color": argb(item.color_rgb)} for item in classes]})
-
-
-def _server_builder(entry: NewEntry) -> dict[str, Any]:
-    is_flat = entry.slide_path.suffix.lower() in _FLAT_SUFFIXES
-    return {
-        "builderType": "uri",
-        "providerClassName": _IMAGEJ if is_flat else _OPENSLIDE,
-        "uri": _uri(entry.slide_path.resolve()),
-        "args": [],
-        "metadata": _server_metadata(entry, max(entry.width_px, entry.height_px) if is_flat else _TILE_PX),
-    }
-
-
-def _server_metadata(entry: NewEntry, tile_px: int) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "width": entry.width_px,
-        "height": entry.height_px,
-        "sizeZ": 1,
-        "sizeT": 1,
-        "channelType": "DEFAULT",
-        "isRGB": True,
-        "pixelType": "UINT8",
-        "levels": [_level(entry, downsample) for downsample in entry.downsamples],
-        "channels": [{"name": name, "color": argb(color_rgb)} for name, color_rgb in _CHANNELS.items()],
-        "pixelCalibration": _calibration(entry.calibration),
-        "preferredTileWidth": min(tile_px, entry.width_px),
-        "preferredTileHeight": min(tile_px, entry.height_px),
-    }
-
-
-def _level(entry: NewEntry, downsample: float) -> dict[str, float | int]:
-    width, height = entry.width_px / downsample, entry.height_px / downsample
-    # As QuPath does: a level that misses a power of two by rounding to whole pixels only has that downsample.
-    power = 2.0 ** round(math.log2(downsample))
-    is_power = abs(entry.width_px / power - width) < 2 and abs(entry.height_px / power - height) < 2
-    return {"downsample": power if is_power else float(downsample), "width": round(width), "height": round(height)}
-
-
-def _calibration(calibration: PixelCalibration | None) -> dict[str, Any]:
-    sizes = (1.0, 1.0) if calibration is None else (calibration.mpp_x, calibration.mpp_y)
-    unit = "px" if calibration is None else "µm"
-    return {
-        "pixelWidth": {"value": sizes[0], "unit": unit},
-        "pixelHeight": {"value": sizes[1], "unit": unit},
-        "zSpacing": {"value": 1.0, "unit": "z-slice"},
-        "timeUnit": "SECONDS",
-        "timepoints": [],
-    }
-
-
-def _summary(entry: NewEntry) -> dict[str, Any]:
-    kinds = Counter(item.kind for item in entry.objects)
-    titles = {title: kinds[kind] for kind, title in _KIND_TITLES.items() if kinds[kind]}
-    return {
-        "timestamp": time.time_ns() // 1_000_000,
-        "imageType": "UNSET",
-        "server": {"width": entry.width_px, "height": entry.height_px, "sizeC": 3, "sizeZ": 1, "sizeT": 1},
-        "hierarchy": {
-            "nObjects": len(entry.objects) + 1,
-            "objectTypeCounts": {"Root objects": 1, **titles},
-            "annotationClassificationCounts": _class_counts(entry.objects, (ObjectKind.ANNOTATION,)),
-            "detectionClassificationCounts": _class_counts(entry.objects, _DETECTIONS),
-        },
-    }
-
-
-def _class_counts(objects: Iterable[PathObject], kinds: Sequence[ObjectKind]) -> dict[str, int]:
-    names = (item.path_class.name if item.path_class else "Unclassified" for item in objects if item.kind in kinds)
-    return dict(Counter(names))
-
-
-def _pretty(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _uri(path: Path) -> str:
-    """Return the URI of an absolute path as Java writes it, with one slash."""
-    return path.as_uri().replace("file:///", "file:/", 1)
+    return pretty({"pathClasses": [{"name": item.name, "color": argb(item.color_rgb)} for item in classes]})

@@ -11,9 +11,9 @@ from shapely import Polygon, box
 from qpbridge.core.geometry import PixelCalibration
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.errors import DiskFullError, InvalidValueError, ProjectExistsError
-from qpbridge.qupath import writing
+from qpbridge.qupath.encoding import entry as entries
 from qpbridge.qupath.project import open_project
-from qpbridge.qupath.writing import NewEntry, create_project
+from qpbridge.qupath.writing import MADE_FILE, NewEntry, check_replaceable, create_project, new_project
 
 TUMOR = PathClass("Tumor", (200, 0, 0))
 NECROSIS = PathClass('Nécrose/坏死 "q"', (50, 50, 50))
@@ -192,7 +192,7 @@ def test_nothing_remains_when_the_disk_is_full(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "create_qpdata", fail)
+    monkeypatch.setattr(entries, "create_qpdata", fail)
 
     with pytest.raises(DiskFullError):
         create_project(tmp_path, [new_entry(tmp_path / "a.tif", objects=OBJECTS)], [])
@@ -211,3 +211,114 @@ def test_nothing_remains_when_the_disk_is_full(tmp_path, monkeypatch):
 def test_an_image_without_size_or_full_resolution_is_refused(tmp_path, fields, said):
     with pytest.raises(InvalidValueError, match=said):
         new_entry(tmp_path / "a.tif", **fields)
+
+
+def made(folder, *names, then=lambda: None):
+    with new_project(folder, [TUMOR]) as project:
+        for name in names:
+            project.add(new_entry(folder.parent / name, objects=OBJECTS))
+        then()
+
+
+def test_a_project_appears_when_its_images_are_written(tmp_path):
+    folder = tmp_path / "made"
+    with new_project(folder, [TUMOR]) as project:
+        project.add(new_entry(tmp_path / "a.tif", objects=OBJECTS, description="d", tags=("t",)))
+        assert not folder.exists()
+
+    opened = open_project(folder)
+    assert opened.classes == (TUMOR,)
+    assert opened.uri == f"file:{folder.as_posix()}/project.qpproj"
+    assert [(entry.name, entry.description, entry.tags) for entry in opened.entries] == [("a.tif", "d", ("t",))]
+    assert opened.read_objects(opened.entries[0]) == OBJECTS
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_our_own_project_is_made_anew(tmp_path):
+    made(tmp_path / "made", "a.tif", "b.tif")
+
+    made(tmp_path / "made", "c.tif")
+
+    assert [entry.name for entry in open_project(tmp_path / "made").entries] == ["c.tif"]
+    assert not (tmp_path / "made" / "data" / "2").exists()
+
+
+def test_an_image_that_cannot_be_written_leaves_no_gap(tmp_path):
+    wrong = PathObject(id="1", kind=ObjectKind.ANNOTATION, geometry=Polygon())
+    with new_project(tmp_path / "made", []) as project:
+        with pytest.raises(InvalidValueError):
+            project.add(new_entry(tmp_path / "a.tif", objects=[wrong]))
+        project.add(new_entry(tmp_path / "b.tif"))
+
+    assert [(entry.id, entry.name) for entry in open_project(tmp_path / "made").entries] == [("1", "b.tif")]
+
+
+def test_a_project_without_images_does_not_appear_and_replaces_none(tmp_path):
+    made(tmp_path / "first")
+    made(tmp_path / "second", "a.tif")
+
+    made(tmp_path / "second")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    assert len(open_project(tmp_path / "second").entries) == 1
+
+
+def test_nothing_appears_of_a_project_that_is_given_up(tmp_path):
+    def give_up():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "made", "a.tif", then=give_up)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["data/1/data.qpdata", "project.qpproj", "classifiers/classes.json", "new.txt"])
+def test_a_project_that_somebody_changed_is_not_replaced(tmp_path, name):
+    made(tmp_path / "made", "a.tif")
+    (tmp_path / "made" / name).write_bytes(b"of somebody")
+
+    with pytest.raises(ProjectExistsError, match=rf"{name} was changed since qpbridge made this project"):
+        made(tmp_path / "made", "b.tif")
+
+    assert (tmp_path / "made" / name).read_bytes() == b"of somebody"
+
+
+def test_a_project_that_somebody_changes_meanwhile_is_not_replaced(tmp_path):
+    made(tmp_path / "made", "a.tif")
+    data = tmp_path / "made" / "data" / "1" / "data.qpdata"
+
+    with pytest.raises(ProjectExistsError, match="was changed"):
+        made(tmp_path / "made", "b.tif", then=lambda: data.write_bytes(b"of QuPath"))
+
+    assert data.read_bytes() == b"of QuPath"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[]", '{"files": 1}', "{}"])
+def test_what_we_did_not_make_is_not_replaced(tmp_path, content):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    if content is not None:
+        (tmp_path / MADE_FILE).write_text(content, encoding="utf-8")
+
+    with pytest.raises(ProjectExistsError, match="is no project that qpbridge made"):
+        check_replaceable(tmp_path)
+
+
+def test_a_file_or_a_link_is_not_replaced(tmp_path):
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    made(tmp_path / "made", "a.tif")
+    (tmp_path / "made" / "link").symlink_to(tmp_path)
+
+    with pytest.raises(ProjectExistsError, match="is a file"):
+        check_replaceable(tmp_path / "file")
+    with pytest.raises(ProjectExistsError, match="link was changed"):
+        check_replaceable(tmp_path / "made")
+
+
+def test_an_empty_folder_may_become_a_project(tmp_path):
+    (tmp_path / "made").mkdir()
+
+    made(tmp_path / "made", "a.tif")
+
+    assert len(open_project(tmp_path / "made").entries) == 1
