@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-from qpbridge.errors import DiskFullError, InvalidValueError, TooLargeError
+from qpbridge.errors import DiskFullError, InvalidValueError
 from qpbridge.service.configuration import Limits
 from qpbridge.v1 import objects_pb2
+from qpbridge.wire.size import check_amount
 
 _NOTHING: Final = msgspec.Raw(b"")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -68,8 +69,9 @@ def check_annotations(annotations: Sequence[objects_pb2.EntryAnnotations], limit
         for feature in _features(given):
             objects += 1
             vertices += feature.vertices()
-    _refuse(objects, limits.objects_max, "objects", "draw fewer, or save them in the project, which has no such limit")
-    _refuse(vertices, limits.vertices_max, "vertices", "simplify the outlines, or save them in the project")
+    fewer = "draw fewer, or save them in the project, which has no such limit"
+    check_amount(objects, limits.objects_max, "objects", fewer)
+    check_amount(vertices, limits.vertices_max, "vertices", "simplify the outlines, or save them in the project")
 
 
 def check_disk(places: Iterable[Path], limits: Limits) -> None:
@@ -87,22 +89,6 @@ def check_disk(places: Iterable[Path], limits: Limits) -> None:
                 f"{free / 1e6:,.0f} MB are free at {place}, and no work begins below"
                 f" {limits.free_disk_bytes_min / 1e6:,.0f} MB: make room, or write elsewhere"
             )
-
-
-def check_message(size: int, limits: Limits) -> None:
-    """Refuse a message that is too large.
-
-    Raises
-    ------
-    TooLargeError
-        If it is.
-    """
-    _refuse(size, limits.message_bytes_max, "bytes", "send less, or have the server read it from a file")
-
-
-def _refuse(found: int, most: int, what: str, remedy: str) -> None:
-    if found > most:
-        raise TooLargeError(f"the request brings {found:,} {what}, and this server takes {most:,} at once: {remedy}")
 
 
 def _features(given: objects_pb2.EntryAnnotations) -> Iterator[_Feature]:

@@ -16,10 +16,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from qpbridge.errors import InvalidValueError, TooManyStreamsError
 from qpbridge.service.configuration import Limits
-from qpbridge.service.limits import check_message
 from qpbridge.service.servicers.caller import Caller
 from qpbridge.wire.errors import call_status, cause_of
 from qpbridge.wire.metadata import CLIENT
+from qpbridge.wire.size import check_size
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class GrpcDoor:
         return handle
 
     def _message(self, kind: type[Message], content: bytes) -> Message:
-        check_message(len(content), self._limits)
+        check_size(len(content), self._limits.message_bytes_max)
         message = kind()
         try:
             message.ParseFromString(content)

@@ -15,7 +15,8 @@ from qpbridge.service.doors.grpc_door import GrpcDoor
 from qpbridge.service.doors.token import TokenGuard
 
 RECEIVED_FACTOR: Final = 4
-"""A message so many times too large is broken off by gRPC in its own words; what is smaller, by us in ours."""
+"""A message so many times too large is broken off by gRPC in its own words; what is smaller, by us in ours. Our
+clients send neither."""
 
 OTHER_CALLS_MAX: Final = 256
 """Calls at once besides the streams that the limits allow."""

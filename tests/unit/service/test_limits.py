@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qpbridge.errors import DiskFullError, InvalidValueError, TooLargeError
 from qpbridge.service.configuration import Limits
-from qpbridge.service.limits import check_annotations, check_disk, check_message
+from qpbridge.service.limits import check_annotations, check_disk
 from qpbridge.v1.objects_pb2 import EntryAnnotations
 
 OUTLINES = st.lists(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers()), max_size=6), max_size=4)
@@ -63,11 +63,3 @@ def test_too_little_room_is_told_with_what_there_must_be(tmp_path: Path) -> None
 
     with pytest.raises(DiskFullError, match=r"no work begins below 1,152,921,504,607 MB"):
         check_disk([tmp_path / "not" / "yet"], Limits(free_disk_bytes_min=2**60))
-
-
-def test_a_message_may_be_as_large_as_the_limit() -> None:
-    limits = Limits(message_bytes_max=100_000)
-
-    check_message(100_000, limits)
-    with pytest.raises(TooLargeError, match="100,001 bytes, and this server takes 100,000"):
-        check_message(100_001, limits)
