@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,14 +13,12 @@ import grpc
 import grpc.aio
 
 from qpbridge.client import calls
-from qpbridge.client.access import Access, Tls, find_access, own_name
-from qpbridge.client.blocking import CONNECT_S
-from qpbridge.client.calls import Call, Document, Paged
+from qpbridge.client.calls import CONNECT_S, Asker, Call, Document, Line, Paged
 from qpbridge.client.delivery import delivery, keys_of
 from qpbridge.client.polling import LOST, PAUSE_S, POLL_S, Patience
 from qpbridge.client.region import AsyncRegionStream
 from qpbridge.client.telling import News, ended_well
-from qpbridge.client.trouble import cause, check_version
+from qpbridge.client.trouble import cause
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, QpbridgeError
 from qpbridge.jobs.records import Chunk, Job, JobState
@@ -40,15 +36,7 @@ from qpbridge.workflows.requests import (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """An open connection."""
-
-    access: Access
-    channel: grpc.aio.Channel
-
-
-class AsyncClient:
+class AsyncClient(Asker):
     """As ``Client``, to be awaited; for one event loop.
 
     Parameters
@@ -56,19 +44,6 @@ class AsyncClient:
     address, token, tls, state_folder, name
         As for ``Client``.
     """
-
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        token: str | None = None,
-        tls: Tls | None = None,
-        state_folder: Path | None = None,
-        name: str | None = None,
-    ) -> None:
-        self._find = partial(find_access, address, token, tls, state_folder)
-        self._name = name or own_name()
-        self._line: _Line | None = None
 
     async def __aenter__(self) -> Self:
         """Connect, so that what is wrong with the connection is told at once."""
@@ -159,7 +134,7 @@ class AsyncClient:
 
     async def wait(self, job: Job | str, progress: Progress | None = None) -> Job:
         """Wait for the end of a job, and return it with its result; see ``Client.wait``."""
-        job_id, news, patience = job if isinstance(job, str) else job.id, News(progress), Patience()
+        job_id, news, patience = calls.id_of(job), News(progress), Patience()
         while True:
             try:
                 await self._follow(job_id, news, patience)
@@ -187,7 +162,7 @@ class AsyncClient:
 
     async def download(self, job: Job | str, folder: Path, entries: Collection[str] | None = None) -> list[Path]:
         """Fetch the files of a prediction or an export; see ``Client.download``."""
-        ended = await self.job(job if isinstance(job, str) else job.id)
+        ended = await self.job(calls.id_of(job))
         return [await self._fetch(ended.id, key, folder) for key in keys_of(ended, entries)]
 
     async def _fetch(self, job_id: str, key: str, folder: Path) -> Path:
@@ -200,45 +175,35 @@ class AsyncClient:
     async def _follow(self, job_id: str, news: News, patience: Patience) -> None:
         async with contextlib.aclosing(self._stream(calls.watch(job_id), is_polled=True)) as answers:
             async for answer in answers:
-                news.raise_if_cancelled()
+                news.hear(answer)
                 patience.renew()
-                event = None if answer is None else event_of(answer)
-                if isinstance(event, Job):
-                    news.tell(event)
 
-    async def _connected(self) -> _Line:
+    async def _connected(self) -> Line:
         if self._line is None:
             self._line = await self._connect()
         return self._line
 
-    async def _connect(self) -> _Line:
-        access = self._find()
-        if access.tls is None:
-            line = _Line(access, grpc.aio.insecure_channel(access.address, access.options()))
-        else:
-            credentials = access.tls.credentials()
-            line = _Line(access, grpc.aio.secure_channel(access.address, credentials, access.options()))
+    async def _connect(self) -> Line:
+        line = self._opened(grpc.aio)
         try:
-            check_version((await self._answer(line, calls.server(), CONNECT_S))["version"], access)
+            return line.greeted(await self._answer(line, calls.server(), CONNECT_S))
         except BaseException:
             await line.channel.close()
             raise
-        return line
 
     async def _ask(self, call: Call[T]) -> T:
         return await self._answer(await self._connected(), call)
 
-    async def _answer(self, line: _Line, call: Call[T], timeout_s: float | None = None) -> T:
-        metadata = line.access.metadata(self._name)
+    async def _answer(self, line: Line, call: Call[T], timeout_s: float | None = None) -> T:
         try:
-            return call.read(await call.on(line.channel)(call.message, metadata=metadata, timeout=timeout_s))
+            return call.read(await line.method(call)(call.message, metadata=line.metadata, timeout=timeout_s))
         except grpc.RpcError as error:
             raise await asyncio.to_thread(cause, error, line.access) from error
 
     async def _stream(self, call: Call[Any], *, is_polled: bool = False) -> AsyncGenerator[Any, None]:
         """Yield the answers of a call; where polled, None now and then."""
         line = await self._connected()
-        stream = call.on(line.channel)(call.message, metadata=line.access.metadata(self._name))
+        stream = line.method(call)(call.message, metadata=line.metadata)
         try:
             async for answer in _polled(stream) if is_polled else stream:
                 yield answer

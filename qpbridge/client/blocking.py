@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Generator, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
 from qpbridge.client import calls
-from qpbridge.client.access import Access, Tls, find_access, own_name
-from qpbridge.client.calls import Call, Document, Paged
+from qpbridge.client.access import Access
+from qpbridge.client.calls import CONNECT_S, Asker, Call, Document, Line, Paged
 from qpbridge.client.delivery import delivery, keys_of
 from qpbridge.client.polling import LOST, PAUSE_S, POLL_S, Patience, polled
 from qpbridge.client.region import RegionStream
 from qpbridge.client.telling import News, ended_well
-from qpbridge.client.trouble import cause, check_version
+from qpbridge.client.trouble import cause
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, QpbridgeError
 from qpbridge.jobs.records import Chunk, Job, JobState
@@ -37,19 +35,8 @@ from qpbridge.workflows.requests import (
 
 T = TypeVar("T")
 
-CONNECT_S: Final = 20.0
-"""How long the first call may take, s."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """An open connection."""
-
-    access: Access
-    channel: grpc.Channel
-
-
-class Client:
+class Client(Asker):
     """Asks a server; a context manager.
 
     The server runs on for itself: what it was asked to do goes on when the client is closed. Every method raises what
@@ -70,19 +57,6 @@ class Client:
     name : str or None
         How the client calls itself; clients of different names take turns. ``user@machine`` where None.
     """
-
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        token: str | None = None,
-        tls: Tls | None = None,
-        state_folder: Path | None = None,
-        name: str | None = None,
-    ) -> None:
-        self._find = partial(find_access, address, token, tls, state_folder)
-        self._name = name or own_name()
-        self._line: _Line | None = None
 
     def __enter__(self) -> Self:
         """Connect, so that what is wrong with the connection is told at once."""
@@ -201,7 +175,7 @@ class Client:
         CancelledError
             If somebody stopped the job, or the wait.
         """
-        job_id, news, patience = job if isinstance(job, str) else job.id, News(progress), Patience()
+        job_id, news, patience = calls.id_of(job), News(progress), Patience()
         while True:
             try:
                 self._follow(job_id, news, patience)
@@ -254,7 +228,7 @@ class Client:
         list of Path
             The files.
         """
-        ended = self.job(job if isinstance(job, str) else job.id)
+        ended = self.job(calls.id_of(job))
         return [self._fetch(ended.id, key, folder) for key in keys_of(ended, entries)]
 
     def _fetch(self, job_id: str, key: str, folder: Path) -> Path:
@@ -266,36 +240,27 @@ class Client:
     def _follow(self, job_id: str, news: News, patience: Patience) -> None:
         with contextlib.closing(self._stream(calls.watch(job_id), is_polled=True)) as answers:
             for answer in answers:
-                news.raise_if_cancelled()
+                news.hear(answer)
                 patience.renew()
-                event = None if answer is None else event_of(answer)
-                if isinstance(event, Job):
-                    news.tell(event)
 
-    def _connected(self) -> _Line:
+    def _connected(self) -> Line:
         if self._line is None:
             self._line = self._connect()
         return self._line
 
-    def _connect(self) -> _Line:
-        access = self._find()
-        if access.tls is None:
-            line = _Line(access, grpc.insecure_channel(access.address, access.options()))
-        else:
-            line = _Line(access, grpc.secure_channel(access.address, access.tls.credentials(), access.options()))
+    def _connect(self) -> Line:
+        line = self._opened(grpc)
         try:
-            check_version(self._answer(line, calls.server(), None, CONNECT_S)["version"], access)
+            return line.greeted(self._answer(line, calls.server(), None, CONNECT_S))
         except BaseException:
             line.channel.close()
             raise
-        return line
 
     def _ask(self, call: Call[T], progress: Progress | None = None) -> T:
         return self._answer(self._connected(), call, progress)
 
-    def _answer(self, line: _Line, call: Call[T], progress: Progress | None, timeout_s: float | None = None) -> T:
-        metadata = line.access.metadata(self._name)
-        future = call.on(line.channel).future(call.message, metadata=metadata, timeout=timeout_s)
+    def _answer(self, line: Line, call: Call[T], progress: Progress | None, timeout_s: float | None = None) -> T:
+        future = line.method(call).future(call.message, metadata=line.metadata, timeout=timeout_s)
         try:
             return call.read(_awaited(future, progress))
         except grpc.RpcError as error:
@@ -306,7 +271,7 @@ class Client:
     def _stream(self, call: Call[Any], *, is_polled: bool = False) -> Generator[Any, None, None]:
         """Yield the answers of a call; where polled, None now and then."""
         line = self._connected()
-        stream = call.on(line.channel)(call.message, metadata=line.access.metadata(self._name))
+        stream = line.method(call)(call.message, metadata=line.metadata)
         try:
             yield from polled(stream) if is_polled else stream
         except grpc.RpcError as error:

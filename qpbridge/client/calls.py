@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 
+from qpbridge.client.access import Access, Tls, find_access, own_name
+from qpbridge.client.trouble import check_version
 from qpbridge.jobs.records import Job, JobState
 from qpbridge.v1 import (
     evaluation_pb2_grpc,
@@ -26,9 +30,13 @@ from qpbridge.v1 import (
 from qpbridge.wire.jobs import job_of
 from qpbridge.wire.records import pack, unpack
 from qpbridge.wire.requests import kind_of, message_of
+from qpbridge.wire.size import check_size
 from qpbridge.workflows.requests import InspectRequest, PredictRegionRequest, Request
 
 T = TypeVar("T")
+
+CONNECT_S: Final = 20.0
+"""How long the first call may take, s."""
 
 Document: TypeAlias = Mapping[str, Any]
 """JSON values, as the verbs of the command line print them with ``--json``."""
@@ -58,6 +66,83 @@ class Call(Generic[T]):
     def on(self, channel: Any) -> Any:
         """Return what carries the call out on a channel."""
         return getattr(self.stub(channel), self.method)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """An open connection.
+
+    Parameters
+    ----------
+    access : Access
+        How the server is reached.
+    channel : grpc.Channel or grpc.aio.Channel
+        Open.
+    metadata : tuple of (str, str)
+        Goes with each call.
+    message_bytes_max : int or None
+        What the server takes, bytes; None before it has told.
+    """
+
+    access: Access
+    channel: Any
+    metadata: tuple[tuple[str, str], ...]
+    message_bytes_max: int | None = None
+
+    def greeted(self, server: Document) -> Self:
+        """Return the line to a server that has told what it is.
+
+        Raises
+        ------
+        ServerVersionError
+            If it is of another version.
+        """
+        check_version(server["version"], self.access)
+        return replace(self, message_bytes_max=server["limits"]["message_bytes_max"])
+
+    def method(self, call: Call[Any]) -> Any:
+        """Return what carries a call out.
+
+        Raises
+        ------
+        TooLargeError
+            If its message is larger than the server takes.
+        """
+        if self.message_bytes_max is not None:
+            check_size(call.message.ByteSize(), self.message_bytes_max)
+        return call.on(self.channel)
+
+
+class Asker:
+    """What clients have in common, blocking or not: which server to ask, and the line to it.
+
+    Parameters
+    ----------
+    address, token, tls, state_folder, name
+        As for ``Client``.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        token: str | None = None,
+        tls: Tls | None = None,
+        state_folder: Path | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._find = partial(find_access, address, token, tls, state_folder)
+        self._name = name or own_name()
+        self._line: Line | None = None
+
+    def _opened(self, library: Any) -> Line:
+        """Return a new line; ``library`` is ``grpc`` or ``grpc.aio``, which open channels alike."""
+        access = self._find()
+        if access.tls is None:
+            channel = library.insecure_channel(access.address, access.options())
+        else:
+            channel = library.secure_channel(access.address, access.tls.credentials(), access.options())
+        return Line(access=access, channel=channel, metadata=access.metadata(self._name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +197,11 @@ def job(job_id: str) -> Call[Job]:
     """Ask how a job stands."""
     message = job_pb2.GetJobRequest(job_id=job_id)
     return Call(job_pb2_grpc.JobServiceStub, "GetJob", message, lambda answer: job_of(answer.job))
+
+
+def id_of(job: Job | str) -> str:
+    """Return the id of a job that may be given by it."""
+    return job if isinstance(job, str) else job.id
 
 
 def cancel(job_id: str) -> Call[Job]:

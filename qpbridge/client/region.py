@@ -32,18 +32,19 @@ class _Region:
         self._news = news
         self._lines = Lines()
 
-    def _features(self, answer: Any) -> tuple[list[bytes], int]:
-        """Return the Features in an answer, one a line; note what else it tells."""
+    def _features(self, answer: Any) -> Chunk | None:
+        """Return the Features that an answer ends, one a line; note what else it tells."""
         self._news.raise_if_cancelled()
         event = None if answer is None else answer.WhichOneof("event")
         if event == "objects":
-            return self._lines.whole(answer.objects.features), answer.objects.count
+            lines = self._lines.whole(answer.objects.features)
+            return Chunk(payload=b"\n".join(lines) + b"\n", count=answer.objects.count) if lines else None
         if event == "job":
             self.job = job_of(answer.job)
             self._news.tell(self.job)
         elif event == "finished":
             self.report = unpack(answer.finished)
-        return [], 0
+        return None
 
     def _check_end(self) -> None:
         if self.job is not None:
@@ -81,9 +82,8 @@ class RegionStream(_Region):
             What the work failed of.
         """
         for answer in self._answers:
-            lines, count = self._features(answer)
-            if lines:
-                yield Chunk(payload=b"\n".join(lines) + b"\n", count=count)
+            if (chunk := self._features(answer)) is not None:
+                yield chunk
         self._check_end()
 
     def close(self) -> None:
@@ -116,9 +116,8 @@ class AsyncRegionStream(_Region):
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Yield objects as GeoJSON Features, one a line; see ``RegionStream.chunks``."""
         async for answer in self._answers:
-            lines, count = self._features(answer)
-            if lines:
-                yield Chunk(payload=b"\n".join(lines) + b"\n", count=count)
+            if (chunk := self._features(answer)) is not None:
+                yield chunk
         self._check_end()
 
     async def close(self) -> None:

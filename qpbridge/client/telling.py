@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpbridge.core.progress import Progress, SilentProgress
 from qpbridge.errors import CancelledError
 from qpbridge.jobs.records import Job, JobState
 from qpbridge.wire.errors import error_of_reason
+from qpbridge.wire.jobs import event_of
 
 if TYPE_CHECKING:
     from qpbridge.core.objects import PathObject
@@ -35,6 +36,19 @@ class News:
             self._progress.report(now.stage, now.done, now.total, **now.numbers)
         elif job.state is JobState.QUEUED:
             self._progress.report("wait in the queue", 0, 0)
+
+    def hear(self, answer: Any) -> None:
+        """Tell what an answer of ``WatchJob`` says of the job, None being none; stop where somebody asks to.
+
+        Raises
+        ------
+        CancelledError
+            If somebody does.
+        """
+        self.raise_if_cancelled()
+        event = None if answer is None else event_of(answer)
+        if isinstance(event, Job):
+            self.tell(event)
 
     def warn(self, message: str) -> None:
         """Tell a warning, if it is new."""

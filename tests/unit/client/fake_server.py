@@ -80,6 +80,7 @@ class Script:
     """What the server answers."""
 
     version: str = __version__
+    message_bytes_max: int = 2**20
     job: Job = field(default_factory=lambda: job(JobState.SUCCEEDED, result=TRAINED))
     events: list[Job | Chunk] = field(default_factory=list)
     region: list[Any] = field(default_factory=list)
@@ -129,7 +130,8 @@ class Servicer(
 
     def GetServer(self, request: Any, context: Any) -> Any:
         self.script.note("GetServer", request, context)
-        server = server_pb2.Server(version=self.script.version, devices=["cpu"], roots=["/data"])
+        limits = server_pb2.Limits(message_bytes_max=self.script.message_bytes_max)
+        server = server_pb2.Server(version=self.script.version, devices=["cpu"], roots=["/data"], limits=limits)
         return server_pb2.GetServerResponse(server=server)
 
     def Train(self, request: Any, context: Any) -> Any:

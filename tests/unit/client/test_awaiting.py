@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from qpbridge.errors import (
     ServerUnreachableError,
     SlideNotFoundError,
     TokenRefusedError,
+    TooLargeError,
 )
 from qpbridge.jobs.records import Chunk, JobError, JobProgress, JobState
 from qpbridge.workflows.requests import InspectRequest, PredictRequest, TrainRequest
@@ -46,6 +48,17 @@ def test_it_asks_for_work_and_returns_the_job_at_once(asking: Asking, script: Sc
 
     assert asking(ask) == (JobState.QUEUED, "predict")
     assert script.names() == ["GetServer", "Train", "Predict"]
+
+
+def test_more_than_the_server_takes_is_not_even_sent(asking: Asking, script: Script) -> None:
+    script.message_bytes_max = 1000
+
+    async def ask(client: AsyncClient) -> None:
+        await client.train(replace(TRAIN, annotations={"1": " " * 1000}))
+
+    with pytest.raises(TooLargeError, match="this server takes 1,000 at once"):
+        asking(ask)
+    assert script.names() == ["GetServer"]
 
 
 def test_lists_and_documents_are_those_of_the_other_client(asking: Asking) -> None:

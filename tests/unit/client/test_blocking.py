@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from qpbridge.errors import (
     ServerNotRunningError,
     ServerUnreachableError,
     SlideNotFoundError,
+    TooLargeError,
 )
 from qpbridge.jobs.records import Chunk, JobError, JobProgress, JobState
 from qpbridge.workflows.requests import InspectRequest, PredictRequest, TrainRequest
@@ -53,6 +55,18 @@ def test_long_work_is_answered_at_once(client: Client, script: Script) -> None:
     messages = {name: message for name, message, _ in script.asked}
     assert (messages["Train"].project, messages["Train"].family) == ("/p", "dmmn")
     assert messages["Predict"].out == "/o"
+
+
+def test_more_than_the_server_takes_is_not_even_sent(client: Client, script: Script) -> None:
+    script.message_bytes_max = 1000
+    large = replace(TRAIN, annotations={"1": " " * 1000})
+
+    with client:
+        client.train(TRAIN)
+        with pytest.raises(TooLargeError, match="bytes, and this server takes 1,000 at once: send less"):
+            client.train(large)
+
+    assert script.names() == ["GetServer", "Train"]
 
 
 def test_what_is_refused_is_the_same_error_as_in_this_process(client: Client, script: Script) -> None:

@@ -7,21 +7,35 @@ from hypothesis import strategies as st
 
 from qpbridge.client.telling import Lines, News, ended_well, objects_of
 from qpbridge.errors import CancelledError, DamagedGeoJsonError, ServerFaultError, SlideNotFoundError
-from qpbridge.jobs.records import JobError, JobProgress, JobState
+from qpbridge.jobs.records import Chunk, JobError, JobProgress, JobState
+from qpbridge.wire.jobs import event_message
+
+NOW = JobProgress(stage="train", done=3, total=9, numbers={"loss": 0.5})
 
 
 def test_a_progress_hears_what_goes_on_and_each_warning_once() -> None:
     progress = Watching()
     news = News(progress)
-    now = JobProgress(stage="train", done=3, total=9, numbers={"loss": 0.5})
 
     news.tell(job(JobState.QUEUED))
-    news.tell(job(progress=now, warnings=("odd",)))
-    news.tell(job(progress=replace(now, done=4), warnings=("odd", "strange")))
+    news.tell(job(progress=NOW, warnings=("odd",)))
+    news.tell(job(progress=replace(NOW, done=4), warnings=("odd", "strange")))
 
     assert progress.reports[0][0] == "wait in the queue"
     assert progress.reports[1:] == [("train", 3, 9, {"loss": 0.5}), ("train", 4, 9, {"loss": 0.5})]
     assert progress.warnings == ["odd", "strange"]
+
+
+def test_what_a_stream_brings_is_told_and_somebody_may_stop_it() -> None:
+    progress = Watching(stop_at="train")
+    news = News(progress)
+
+    for answer in (None, event_message(Chunk(payload=b"", count=0)), event_message(job(progress=NOW))):
+        news.hear(answer)
+
+    assert progress.reports == [("train", 3, 9, {"loss": 0.5})]
+    with pytest.raises(CancelledError):
+        news.hear(None)
 
 
 def test_nobody_need_listen() -> None:
