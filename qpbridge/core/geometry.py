@@ -44,6 +44,11 @@ class PixelCalibration:
         """Area of one level-0 pixel, µm²."""
         return self.mpp_x * self.mpp_y
 
+    def is_near(self, other: PixelCalibration) -> bool:
+        """Whether both axes are those of another, up to ``MPP_FIT_TOLERANCE``."""
+        ratios = (self.mpp_x / other.mpp_x, self.mpp_y / other.mpp_y)
+        return all(abs(ratio - 1) <= MPP_FIT_TOLERANCE for ratio in ratios)
+
     def fitted_to(self, mpp: float) -> PixelCalibration:
         """Return a calibration in which ``mpp`` is a whole number of pixels, where that is nearly so already.
 

@@ -33,6 +33,9 @@ class ImageServer:
         What QuPath does to the file's image, in this order: crops (px of the image before the crop) and turns.
     width_px, height_px : int or None
         Size of the image shown, where the project states it.
+    levels : tuple of (int, int)
+        Sizes (width, height) of the file's resolutions, the finest first, where the project states them and QuPath
+        does not change the image.
     calibration : PixelCalibration or None
         QuPath's pixel size, None where the image is not calibrated.
     is_rgb : bool
@@ -47,6 +50,7 @@ class ImageServer:
     transforms: tuple[Region | Rotation, ...] = ()
     width_px: int | None = None
     height_px: int | None = None
+    levels: tuple[tuple[int, int], ...] = ()
     calibration: PixelCalibration | None = None
     is_rgb: bool = True
     size_z: int = 1

@@ -219,7 +219,7 @@ def _opened(source: Source, mpp: float) -> Iterator[Slide]:
 
 def _folder_of(source: Source) -> Path | None:
     try:
-        return source.slide_path().resolve().parent
+        return source.located().path.resolve().parent
     except QpbridgeError:
         return None  # told when it is predicted
 

@@ -41,9 +41,15 @@ class _Calibration(msgspec.Struct, rename="camel"):
     pixel_height: _Quantity
 
 
+class _Level(msgspec.Struct):
+    width: int
+    height: int
+
+
 class _Metadata(msgspec.Struct, rename="camel"):
     width: int
     height: int
+    levels: list[_Level] | None = None
     size_z: int = 1
     size_t: int = 1
     is_rgb: bool = msgspec.field(default=False, name="isRGB")
@@ -133,6 +139,7 @@ def _shown(metadata: _Metadata | None) -> dict[str, Any]:
     return {
         "width_px": metadata.width,
         "height_px": metadata.height,
+        "levels": tuple((level.width, level.height) for level in metadata.levels or ()),
         "calibration": _calibration(metadata.pixel_calibration),
         "is_rgb": metadata.is_rgb,
         "size_z": metadata.size_z,
@@ -157,7 +164,7 @@ def _transformed(server: ImageServer, kind: str, layer: _Builder) -> ImageServer
     transform, shown = _TRANSFORMS[kind](server, layer)
     changes = shown | _shown(layer.metadata)
     if transform is not Rotation.NONE:
-        changes["transforms"] = (*server.transforms, transform)
+        changes |= {"transforms": (*server.transforms, transform), "levels": ()}
     return replace(server, **changes)
 
 

@@ -10,12 +10,15 @@ from qpbridge.core.image_server import ImageServer
 from qpbridge.errors import DamagedSlideError, SlideMismatchError, SlideNotFoundError, UnsupportedImageError
 from qpbridge.slides.array_source import open_with_pillow
 from qpbridge.slides.openslide_source import GENERIC_TIFF, detect_vendor, open_with_openslide
-from qpbridge.slides.slide import PixelSource, Slide
+from qpbridge.slides.slide import LEVEL_TOLERANCE, PixelSource, Slide
 from qpbridge.slides.tiff_source import check_rgb, open_with_tifffile
 from qpbridge.slides.transforms import transformed
 
 Opener: TypeAlias = Callable[[Path, ImageServer], PixelSource | None]
 """Opens a file, or returns None where it does not know the format."""
+
+LEVEL_ROUNDING_PX: Final = 2
+"""How much the sizes that two readers state for one level may differ, px, beside ``LEVEL_TOLERANCE``."""
 
 SERIES: Final = "--series"
 """Argument of QuPath's Bio-Formats reader: which image of the file to show."""
@@ -87,7 +90,7 @@ def open_slide(path: Path, server: ImageServer | None = None) -> Slide:
     UnsupportedImageError
         If it is of a kind that is not read: not RGB, a stack, or an unknown format.
     SlideMismatchError
-        If its size is not the one that the project states.
+        If its size or resolutions are not those that the project states.
     DamagedSlideError
         If it cannot be opened although its format is one that is read.
     """
@@ -100,6 +103,8 @@ def open_slide(path: Path, server: ImageServer | None = None) -> Slide:
     try:
         shown = transformed(source, server.transforms)
         _check_size(shown, server)
+        _check_levels(shown, server)
+        _check_levels(shown, server)
     except SlideMismatchError:
         source.close()
         raise
@@ -151,3 +156,24 @@ def _check_size(source: PixelSource, server: ImageServer) -> None:
             f"{source.path} has {source.width_px} x {source.height_px} px, but the project describes an image of "
             f"{server.width_px} x {server.height_px} px; is it the right file?"
         )
+
+
+def _check_levels(source: PixelSource, server: ImageServer) -> None:
+    """Refuse a file without the resolutions that the project states.
+
+    Only those are comparable that OpenSlide told QuPath: other readers leave some out, or make some up.
+    """
+    sizes = [(source.width_px / level.downsample_x, source.height_px / level.downsample_y) for level in source.levels]
+    if "openslide" not in server.provider.lower() or min(len(sizes), len(server.levels)) < 2:
+        return
+    strange = [stated for stated in server.levels if not any(_is_alike(stated, size) for size in sizes)]
+    if strange:
+        listed = ", ".join(f"{width} x {height}" for width, height in strange)
+        raise SlideMismatchError(
+            f"{source.path} has no resolution of {listed} px, but the project describes an image that has; is it the"
+            " right file?"
+        )
+
+
+def _is_alike(stated: tuple[int, int], size: tuple[float, float]) -> bool:
+    return all(abs(a - b) <= LEVEL_ROUNDING_PX + LEVEL_TOLERANCE * b for a, b in zip(stated, size, strict=True))

@@ -21,6 +21,7 @@ from qpbridge.errors import (
     NoAnnotationError,
     PredictionNotFoundError,
     QpbridgeError,
+    SlideMismatchError,
 )
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.evaluation.report import to_dict
@@ -30,7 +31,7 @@ from qpbridge.qupath.geojson import read_objects
 from qpbridge.vector.labels import UNLABELLED, LabelRule, label_rule, read_labels
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
-from qpbridge.workflows.entries.naming import find_results, results_file
+from qpbridge.workflows.entries.naming import RUN_FILE, find_results, results_file
 from qpbridge.workflows.entries.sources import OpenedSource, Source, sources_of_project
 from qpbridge.workflows.requests import EvaluateRequest
 
@@ -240,6 +241,7 @@ class _Files:
             raise PredictionNotFoundError(f"no folder of predictions at {folder}; qpbridge predict --out writes one")
         self.rule = _annotated_rule(sources, region_class)
         self._folder = folder
+        self._fingerprints = _fingerprints(folder / RUN_FILE)
 
     def was_trained_on(self, source: Source) -> bool:
         del source
@@ -251,6 +253,12 @@ class _Files:
         if path is None:
             expected = results_file(self._folder, source.file_stem)
             raise PredictionNotFoundError(f"no prediction of {source.label}: there is no {expected} (or .gz)")
+        fingerprint = self._fingerprints.get(path.name, opened.slide.fingerprint)
+        if fingerprint != opened.slide.fingerprint:
+            raise SlideMismatchError(
+                f"{path} was predicted on another slide ({fingerprint}) than {source.label} is now"
+                f" ({opened.slide.path}: {opened.slide.fingerprint}): predict again, or mend --path-map"
+            )
         predicted = read_labels(read_objects(path).objects, replace(self.rule, unlabelled=None)).shapes
         slide, names = opened.slide, self.rule.class_names
         if UNLABELLED in names:
@@ -261,6 +269,26 @@ class _Files:
             region=opened.region, downsample_x=1, downsample_y=1, width=slide.width_px, height=slide.height_px
         )
         return frame, ShapePrediction(predicted)
+
+
+class _Slide(msgspec.Struct):
+    """What is read of a slide in ``run.json``."""
+
+    file: str
+    fingerprint: str
+
+
+class _Run(msgspec.Struct):
+    slides: list[_Slide]
+
+
+def _fingerprints(run_file: Path) -> dict[str, str]:
+    """Return the fingerprints of the slides that results come from, by the names of their files, as far as told."""
+    try:
+        run = msgspec.json.decode(run_file.read_bytes(), type=_Run)
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return {Path(slide.file).name: slide.fingerprint for slide in run.slides}
 
 
 def _comparison(

@@ -284,7 +284,7 @@ def _image(source: Source, mpp: float | None) -> tuple[ImageReport, tuple[Failur
     try:
         with source.open(mpp) as opened:
             image = ImageReport(
-                slide=source.slide_path(),
+                slide=source.located().path,
                 width_px=opened.slide.width_px,
                 height_px=opened.slide.height_px,
                 calibration=opened.calibration,
@@ -292,7 +292,7 @@ def _image(source: Source, mpp: float | None) -> tuple[ImageReport, tuple[Failur
             )
         return image, ()
     except PixelSizeMissingError as error:
-        return replace(_stated(source, mpp), slide=source.slide_path()), (Failure.of(source.label, error),)
+        return replace(_stated(source, mpp), slide=source.located().path), (Failure.of(source.label, error),)
     except QpbridgeError as error:
         return _stated(source, mpp), (Failure.of(source.label, error),)
 

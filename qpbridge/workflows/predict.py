@@ -14,11 +14,11 @@ from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import write_objects
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failures, one_by_one
-from qpbridge.workflows.entries.naming import distinct_stems, results_file
+from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, results_file
 from qpbridge.workflows.entries.sources import OpenedSource, Source, is_project, sources_of_project, sources_of_slides
 from qpbridge.workflows.predicting.areas import interest_digest, interest_of
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
-from qpbridge.workflows.predicting.record import RUN_FILE, RunRecord
+from qpbridge.workflows.predicting.record import RunRecord
 from qpbridge.workflows.predicting.results import ClassSummary, PredictReport, SlideResult, Tally, summary_csv
 from qpbridge.workflows.predicting.warm import LoadBundle
 from qpbridge.workflows.requests import PredictRequest

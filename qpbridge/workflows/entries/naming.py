@@ -10,6 +10,9 @@ from typing import Final
 PLAIN: Final = ".geojson"
 GZIPPED: Final = ".geojson.gz"
 
+RUN_FILE: Final = "run.json"
+"""Says what a run did, beside its results."""
+
 _LENGTH_MAX = 120
 """Characters of a stem: file systems take 255 bytes, and a letter may need two of them."""
 

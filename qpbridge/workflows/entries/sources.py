@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpbridge.core.geometry import PixelCalibration, Region
-from qpbridge.errors import PathRefusedError, PixelSizeMissingError
+from qpbridge.errors import PathRefusedError, PixelSizeMissingError, SlideMismatchError
 from qpbridge.workflows.entries.naming import safe_stem
 from qpbridge.workflows.entries.roots import may_read
 
 if TYPE_CHECKING:
     from qpbridge.core.objects import PathObject
-    from qpbridge.qupath.locate import PathMap
+    from qpbridge.qupath.locate import Located, PathMap
     from qpbridge.qupath.project import Project, ProjectEntry
     from qpbridge.slides.slide import Slide
 
@@ -32,11 +32,14 @@ class OpenedSource:
         True size of a level-0 pixel.
     calibration_source : str
         ``"request"``, ``"project"`` or ``"file"``.
+    found_by : str
+        What led to the file, see ``FoundBy``.
     """
 
     slide: Slide
     calibration: PixelCalibration
     calibration_source: str
+    found_by: str = "given"
 
     @property
     def region(self) -> Region:
@@ -88,8 +91,8 @@ class Source:
         """Name of the project's folder; empty for a bare file."""
         return "" if self.project is None else self.project.folder.resolve().name
 
-    def slide_path(self) -> Path:
-        """Return where the slide lies.
+    def located(self) -> Located:
+        """Return where the slide lies, and what led there.
 
         Raises
         ------
@@ -98,10 +101,10 @@ class Source:
         PathRefusedError
             If it is a bare file that this process may not read.
         """
-        if self.path is not None:
-            return _readable(self.path)
-        from qpbridge.qupath.locate import locate_slide
+        from qpbridge.qupath.locate import FoundBy, Located, locate_slide
 
+        if self.path is not None:
+            return Located(path=_readable(self.path), found_by=FoundBy.GIVEN)
         project, entry, path_map = self._in_project()
         return locate_slide(project, entry, path_map, may_read)
 
@@ -150,9 +153,24 @@ class Source:
         from qpbridge.slides.opening import open_slide
 
         server = None if self.entry is None else self.entry.server
-        with open_slide(self.slide_path(), server) as slide:
+        located = self.located()
+        with open_slide(located.path, server) as slide:
             calibration, origin = self._calibration(slide, mpp)
-            yield OpenedSource(slide=slide, calibration=calibration, calibration_source=origin)
+            if origin == "project" and located.found_by.is_guess:
+                self._check_same(slide, calibration, located)
+            yield OpenedSource(
+                slide=slide, calibration=calibration, calibration_source=origin, found_by=located.found_by.value
+            )
+
+    def _check_same(self, slide: Slide, stated: PixelCalibration, located: Located) -> None:
+        """Refuse a slide that only its name speaks for, where its pixel size speaks against it."""
+        found = slide.calibration
+        if found is not None and not stated.is_near(found):
+            raise SlideMismatchError(
+                f"{located.path}, found by the {located.found_by.value}, has pixels of {found.mpp_x:.4g} µm, but the"
+                f" project describes {self.label} with {stated.mpp_x:.4g} µm: if it is the right file, say where it is"
+                " with --path-map FROM=TO, or give --mpp"
+            )
 
     def _calibration(self, slide: Slide, mpp: float | None) -> tuple[PixelCalibration, str]:
         if mpp is not None:

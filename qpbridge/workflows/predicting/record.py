@@ -14,13 +14,12 @@ from qpbridge import __version__
 from qpbridge.files import sha256, write_bytes
 from qpbridge.inference.interest import Interest
 from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.naming import RUN_FILE
 from qpbridge.workflows.entries.sources import OpenedSource
 from qpbridge.workflows.predicting.areas import interest_digest
 from qpbridge.workflows.predicting.predictor import Predictor
 from qpbridge.workflows.predicting.results import SlideResult
 from qpbridge.workflows.requests import PredictRequest
-
-RUN_FILE: Final = "run.json"
 
 DECISIVE: Final = ("mpp", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed")
 """Parameters that objects depend on. The device decides the rounding only."""

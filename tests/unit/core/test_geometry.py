@@ -57,6 +57,14 @@ def test_fitting_twice_changes_nothing_more(mpp: float, wanted: float):
     assert once.fitted_to(wanted).mpp_x == pytest.approx(once.mpp_x)
 
 
+def test_calibrations_are_near_one_another_within_the_tolerance_on_both_axes():
+    quarter = PixelCalibration.square(0.25)
+
+    assert quarter.is_near(PixelCalibration(mpp_x=0.252, mpp_y=0.249))
+    assert not quarter.is_near(PixelCalibration(mpp_x=0.25, mpp_y=0.5))
+    assert not quarter.is_near(PixelCalibration.square(0.26))
+
+
 @given(x=st.floats(-1e5, 1e5), y=st.floats(-1e5, 1e5), width=st.floats(0.1, 1e5), height=st.floats(0.1, 1e5))
 def test_regions_have_consistent_edges_and_centers(x: float, y: float, width: float, height: float):
     region = Region(x_px=x, y_px=y, width_px=width, height_px=height)

@@ -47,7 +47,7 @@ def test_the_project_holds_slide_classes_and_annotations(made: Made) -> None:
     (entry,) = project.entries
     read = {item.id: item for item in project.read_objects(entry)}
     assert project.classes == CLASSES
-    assert locate_slide(project, entry, PathMap.parse([])) == folder.slide
+    assert locate_slide(project, entry, PathMap.parse([])).path == folder.slide
     assert set(read) == {item.id for item in case.annotations}
     for drawn in case.annotations:
         assert read[drawn.id].path_class == drawn.path_class

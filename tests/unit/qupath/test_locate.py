@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qpbridge.errors import InvalidValueError, SlideNotFoundError
-from qpbridge.qupath.locate import PathMap, locate_slide
+from qpbridge.qupath.locate import FoundBy, PathMap, folders_of
+from qpbridge.qupath.locate import locate_slide as located
 from qpbridge.qupath.project import Project, ProjectEntry, open_project
 
 NO_MAP = PathMap()
@@ -28,6 +31,10 @@ def made(folder: Path, uri: str, project_uri: str | None = None) -> tuple[Projec
     )
     path = folder / "project.qpproj"
     return Project(path=path, version="0.6.0", uri=project_uri, classes=(), entries=(entry,)), entry
+
+
+def locate_slide(project: Project, entry: ProjectEntry, *options: Any) -> Path:
+    return located(project, entry, *options).path
 
 
 def touched(path: Path) -> Path:
@@ -83,7 +90,15 @@ def test_every_form_of_a_file_uri_is_understood(prefix, tmp_path):
 
 @ON_POSIX
 @pytest.mark.parametrize(
-    "uri", ["file:/C:/Slides/a%20b/x.svs", "file:///c:/slides/a%20b/x.svs", "C:\\Slides\\a b\\x.svs"]
+    "uri",
+    [
+        "file:/C:/Slides/a%20b/x.svs",
+        "file:///c:/slides/a%20b/x.svs",
+        "FILE://C:/slides/a%20b/x.svs",
+        "file:C:\\Slides\\a%20b\\x.svs",
+        "C:\\Slides\\a b\\x.svs",
+        "\\\\?\\C:\\Slides\\a b\\x.svs",
+    ],
 )
 @pytest.mark.parametrize("stored", ["C:\\Slides", "C:/Slides/", "file:/C:/Slides", "file:///c:/slides"])
 def test_windows_drives_are_mapped_in_every_form(uri, stored, tmp_path):
@@ -102,7 +117,14 @@ def test_a_whole_drive_is_mapped(tmp_path):
 
 @ON_POSIX
 @pytest.mark.parametrize(
-    "uri", ["file://server/share/x.svs", "file:////server/share/x.svs", "\\\\Server\\share\\x.svs"]
+    "uri",
+    [
+        "file://server/share/x.svs",
+        "file:////server/share/x.svs",
+        "file://///server/share/x.svs",
+        "\\\\Server\\share\\x.svs",
+        "\\\\?\\UNC\\server\\Share\\x.svs",
+    ],
 )
 def test_network_shares_are_mapped(uri, tmp_path):
     slide = touched(tmp_path / "mnt" / "x.svs")
@@ -122,6 +144,85 @@ def test_a_rule_fits_whole_folders_only_and_the_first_that_leads_somewhere_count
     assert locate_slide(project, entry, PathMap.parse(rules)) == slide
     with pytest.raises(SlideNotFoundError):
         locate_slide(project, entry, PathMap.parse(rules[:2]))
+
+
+def test_the_longest_prefix_wins_in_whatever_order_the_rules_come(tmp_path):
+    slide = touched(tmp_path / "b" / "x.svs")
+    touched(tmp_path / "a" / "slides" / "x.svs")
+    project, entry = made(tmp_path / "p", "file:/data/slides/x.svs")
+
+    rules = [f"/data={tmp_path / 'a'}", f"/data/slides={tmp_path / 'b'}"]
+
+    assert locate_slide(project, entry, PathMap.parse(rules)) == slide
+    assert locate_slide(project, entry, PathMap.parse(rules[::-1])) == slide
+
+
+@ON_POSIX
+def test_only_windows_forms_do_not_tell_cases_apart(tmp_path):
+    touched(tmp_path / "now" / "x.svs")
+
+    assert list(PathMap.parse([f"d:\\SLIDES={tmp_path}"]).candidates("D:/slides/x.svs")) == [tmp_path / "x.svs"]
+    assert list(PathMap.parse([f"/DATA={tmp_path}"]).candidates("/data/x.svs")) == []
+
+
+@pytest.mark.parametrize("name", ["a?b#c.svs", "100%.svs", "a=b;c,d.svs", "a'b\"(1).svs"])
+def test_names_with_signs_that_mean_something_in_a_uri_are_found(name, tmp_path):
+    slide = touched(tmp_path / "far" / name)
+
+    assert locate_slide(*made(tmp_path / "p", slide.as_uri()), NO_MAP) == slide
+
+
+def test_a_folder_with_an_equals_sign_is_mapped_by_its_escape(tmp_path):
+    slide = touched(tmp_path / "x.svs")
+    project, entry = made(tmp_path / "p", "file:/data/a=b/x.svs")
+
+    assert locate_slide(project, entry, PathMap.parse([f"file:/data/a%3Db={tmp_path}"])) == slide
+
+
+@pytest.mark.parametrize(("stored", "lies"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_may_be_spelt_either_way(stored, lies, tmp_path):
+    slide = touched(tmp_path / "far" / unicodedata.normalize(lies, "n\u00e9crose.svs"))
+    name = unicodedata.normalize(stored, "n\u00e9crose.svs")
+
+    found = locate_slide(*made(tmp_path / "p", (tmp_path / "far" / name).as_uri()), NO_MAP)
+
+    assert found.samefile(slide)
+
+
+def test_it_is_told_what_led_to_the_slide(tmp_path):
+    def found_by(uri: str, project_uri: str | None = None, *rules: str) -> FoundBy:
+        return located(*made(tmp_path / "p", uri, project_uri), PathMap.parse(rules)).found_by
+
+    slide = touched(tmp_path / "far" / "x.svs")
+    touched(tmp_path / "p" / "y.svs")
+
+    assert found_by(slide.as_uri()) is FoundBy.STORED
+    assert found_by("file:/gone/x.svs", None, f"/gone={tmp_path / 'far'}") is FoundBy.PATH_MAP
+    assert found_by("file:/old/far/x.svs", "file:/old/p/project.qpproj") is FoundBy.MOVED
+    assert found_by("file:/gone/far/x.svs") is FoundBy.END
+    assert found_by("file:/gone/y.svs") is FoundBy.NAME
+    assert [one for one in FoundBy if one.is_guess] == [FoundBy.END, FoundBy.NAME]
+
+
+def test_missing_slides_are_gathered_into_few_folders_that_rules_take():
+    uris = [
+        "file:/I:/COAD/a%20b/1.svs",
+        "file:///i:/coad/c/2.svs",
+        "file://server/share/x/3.svs",
+        "\\\\server\\share\\x\\4.svs",
+        "file:/data/one/5.svs",
+        "file:/home/two/6.svs",
+        "https://images.org/7.svs",
+    ]
+
+    assert folders_of(uris) == {
+        "I:/COAD": 2,
+        "//server/share/x": 2,
+        "/data/one": 1,
+        "/home/two": 1,
+        "https:/images.org": 1,
+    }
+    assert folders_of([]) == {}
 
 
 @pytest.mark.parametrize("text", ["", "=", "/data", "/data=", "=/mnt", "  = "])

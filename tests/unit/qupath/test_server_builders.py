@@ -46,6 +46,15 @@ def rotated(builder: dict[str, Any], rotation: str) -> dict[str, Any]:
     return {"builderType": "rotated", "builder": builder, "rotation": rotation}
 
 
+def test_levels_are_known_where_qupath_does_not_change_the_image():
+    levels = [{"downsample": 1.0, "width": 400, "height": 300}, {"downsample": 4.0, "width": 100, "height": 75}]
+    builder = plain(metadata=metadata(400, 300) | {"levels": levels})
+
+    assert parse_server(builder, LABEL).levels == ((400, 300), (100, 75))
+    assert parse_server(rotated(builder, "ROTATE_180"), LABEL).levels == ()
+    assert parse_server(plain(), LABEL).levels == ()
+
+
 def test_a_plain_image_is_its_file_as_qupath_opens_it():
     server = parse_server(plain(), LABEL)
 

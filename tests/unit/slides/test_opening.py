@@ -80,6 +80,18 @@ def test_a_slide_of_another_size_is_refused_with_both_sizes(data_dir: Path):
     open_slide(path, server(width_px=2048, height_px=2048)).close()
 
 
+def test_a_slide_of_other_resolutions_is_refused_where_openslide_stated_them(data_dir: Path):
+    path = data_dir / "made" / "images" / "slide_a.tif"
+    same = ((4096, 3072), (2048, 1536), (1024, 768), (513, 384))
+    other = ((4096, 3072), (1365, 1024), (1024, 768))
+
+    open_slide(path, server(levels=same)).close()
+    open_slide(path, server(levels=other[:1])).close()
+    open_slide(path, server(levels=other, provider=BIOFORMATS)).close()
+    with pytest.raises(SlideMismatchError, match=r"no resolution of 1365 x 1024 px, but the project"):
+        open_slide(path, server(levels=other))
+
+
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [

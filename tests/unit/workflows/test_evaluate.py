@@ -16,6 +16,7 @@ from qpbridge.errors import (
     InvalidValueError,
     NoAnnotationError,
     PredictionNotFoundError,
+    SlideMismatchError,
     SlideNotFoundError,
 )
 from qpbridge.models.bundle import Bundle
@@ -231,6 +232,17 @@ def test_what_is_free_inside_a_region_is_background_or_else_what_is_never_writte
     assert without.pooled.counts.tolist() == [[100, 0, 0], [0, 100, 200]]
     write_objects(tmp_path / "1-case.png.geojson", [annotation("Tumor", box(0, 0, 10, 15))])
     assert evaluate(request, SilentProgress()).pooled.counts.tolist() == [[100, 0, 0], [50, 250, 0]]
+
+
+def test_predictions_of_another_slide_are_refused(draw: Draw, project: Callable[..., Path], tmp_path: Path) -> None:
+    slide = draw("case.png")
+    where = project((slide, (annotation("Tumor", box(0, 0, 9, 9)), annotation("Stroma", box(9, 9, 19, 19)))))
+    file = tmp_path / "1-case.png.geojson"
+    write_objects(file, [])
+    (tmp_path / "run.json").write_text(json.dumps({"slides": [{"file": str(file), "fingerprint": "sha256-ends:0"}]}))
+
+    with pytest.raises(SlideMismatchError, match=r"predicted on another slide \(sha256-ends:0\)"):
+        evaluate(EvaluateRequest(project=where, predictions=tmp_path, mpp=0.5), SilentProgress())
 
 
 def test_the_report_is_written_on_request(

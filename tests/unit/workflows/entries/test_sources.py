@@ -99,7 +99,7 @@ def test_entries_of_a_project_know_what_they_are_called(
     assert first.project_name == second.project_name == "My case"
     assert [item.id for item in first.objects()] == [drawn.id]
     assert second.objects() == ()
-    assert first.slide_path().name == "a.png"
+    assert first.located().path.name == "a.png"
 
 
 def test_a_project_is_named_by_its_folder_even_from_inside_of_it(
@@ -119,7 +119,7 @@ def test_bare_slides_have_no_project_and_no_objects(tmp_path: Path) -> None:
     assert (first.file_stem, second.file_stem) == ("a b.ome", "c_d")
     assert first.project_name == ""
     assert first.objects() == ()
-    assert first.slide_path() == tmp_path / "a b.ome.tif"
+    assert first.located().path == tmp_path / "a b.ome.tif"
 
 
 def test_entries_are_chosen_by_id_or_name_in_the_order_asked_for(make_project: MakeProject) -> None:
@@ -151,8 +151,8 @@ def test_a_path_map_finds_slides_that_moved(make_project: MakeProject, tmp_path:
     (found,) = sources_of_project(project, path_map=[f"{tmp_path / 'slides'}={tmp_path / 'elsewhere'}"])
 
     with pytest.raises(SlideNotFoundError, match=r"a\.png"):
-        lost.slide_path()
-    assert found.slide_path() == tmp_path / "elsewhere" / "a.png"
+        lost.located()
+    assert found.located().path == tmp_path / "elsewhere" / "a.png"
     with found.open(None) as opened:
         assert opened.slide.width_px == 400
 
@@ -164,6 +164,23 @@ def test_another_slide_under_the_same_name_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SlideMismatchError), source.open(None):
         pass
+
+
+def test_a_slide_that_only_its_name_speaks_for_is_refused_where_its_pixel_size_speaks_against_it(
+    tmp_path: Path,
+) -> None:
+    source = source_in_project(tmp_path / "project", tiff(tmp_path / "a.tif", 0.5), 0.25)
+    with source.open(None) as opened:
+        assert opened.found_by == "stored path"
+    (tmp_path / "a.tif").rename(tmp_path / "project" / "a.tif")
+    (mapped,) = sources_of_project(tmp_path / "project", path_map=[f"{tmp_path}={tmp_path / 'project'}"])
+
+    with pytest.raises(SlideMismatchError, match=r"name beside the project, has pixels of 0\.5 µm, .* 0\.25 µm"):
+        source.open(None).__enter__()
+    with source.open(0.25) as opened:
+        assert opened.found_by == "name beside the project"
+    with mapped.open(None) as opened:
+        assert opened.calibration.mpp_x == 0.25
 
 
 def test_projects_are_told_from_slides(make_project: MakeProject, tmp_path: Path) -> None:
@@ -186,9 +203,9 @@ def test_slides_and_objects_outside_the_roots_are_not_opened(tmp_path: Path) -> 
 
     with reading_only_in([root]):
         with pytest.raises(SlideNotFoundError, match="not looked at"):
-            source.slide_path()
+            source.located()
         with pytest.raises(PathRefusedError, match="outside the server's roots"):
-            bare.slide_path()
+            bare.located()
         with pytest.raises(PathRefusedError, match="outside the server's roots"):
             source.objects()
-    assert source.slide_path() == bare.slide_path() == tmp_path / "secret.tif"
+    assert source.located().path == bare.located().path == tmp_path / "secret.tif"
