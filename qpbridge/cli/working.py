@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from qpbridge.workflows.requests import Request
 
 TOKEN_VARIABLE: Final = "QPBRIDGE_TOKEN"
-
-RESULTS_FOLDER: Final = "qpbridge-results"
-"""Where predictions go unless the user says otherwise: beside the project, one folder a model."""
 
 _NOT_NOTED: Final = {"inspect"}
 """Kinds of work that write nothing, not even into the journal."""
@@ -69,14 +66,14 @@ def work_here(request: Request, progress: Progress) -> Document:
     """Carry a request out in this process."""
     from qpbridge.jobs.in_process import journaled
     from qpbridge.jobs.store.state_folder import default_state_folder
-    from qpbridge.workflows.requests import KINDS, to_json
+    from qpbridge.workflows.requests import KINDS, title_of, to_json
     from qpbridge.workflows.worker import run
 
     kind = next(kind for kind, record in KINDS.items() if isinstance(request, record))
     values = to_json(request)
     if kind in _NOT_NOTED:
         return run(kind, values, _OwnDesk(progress))
-    title, device = _title(values), values.get("device", "cpu")
+    title, device = title_of(request), values.get("device", "cpu")
     with journaled(default_state_folder(), kind, values, progress, title=title, device=device) as recording:
         result = run(kind, values, _OwnDesk(recording))
         recording.finish(result)
@@ -102,16 +99,6 @@ def as_seen_by_server(request: Request) -> Request:
     if rules := getattr(request, "path_map", ()):
         changes["path_map"] = tuple(map(_absolute_rule, rules))
     return replace(request, **changes)
-
-
-def default_results(inputs: tuple[Path, ...], model: Path) -> Path:
-    """Return where predictions go unless told: beside the project or the first slide, one folder a model.
-
-    What is not on this machine counts as a folder where its name has no ending.
-    """
-    first = inputs[0]
-    is_folder = first.is_dir() or not (first.exists() or first.suffix)
-    return (first if is_folder else first.parent) / RESULTS_FOLDER / model.resolve().name
 
 
 class _OwnDesk:
@@ -146,13 +133,6 @@ def _token(place: Place) -> str | None:
         return place.token_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidValueError(f"the token's file {place.token_file} cannot be read: {error}") from error
-
-
-def _title(values: Mapping[str, Any]) -> str:
-    """Return what a request works on: the name of its project or first slide."""
-    paths = values.get("inputs") or [values.get("project") or values["model"]]
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"{Path(paths[0]).name}{more}"
 
 
 def _absolute_rule(rule: str) -> str:

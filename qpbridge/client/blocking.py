@@ -17,12 +17,12 @@ from qpbridge.client.calls import CONNECT_S, Asker, Call, Document, Line, Paged
 from qpbridge.client.delivery import delivery, keys_of
 from qpbridge.client.polling import LOST, PAUSE_S, POLL_S, Patience, polled
 from qpbridge.client.region import RegionStream
-from qpbridge.client.telling import News, ended_well
+from qpbridge.client.telling import News
 from qpbridge.client.trouble import cause
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, QpbridgeError
 from qpbridge.jobs.records import Chunk, Job, JobState
-from qpbridge.wire.jobs import event_of
+from qpbridge.wire.jobs import ended_well, event_of
 from qpbridge.workflows.requests import (
     EvaluateRequest,
     ExportRequest,

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from qpbridge.client.calls import Document
-from qpbridge.client.telling import Lines, News, ended_well, objects_of
+from qpbridge.client.telling import Lines, News, objects_of
 from qpbridge.errors import ServerFaultError
 from qpbridge.jobs.records import Chunk, Job
-from qpbridge.wire.jobs import job_of
+from qpbridge.wire.jobs import ended_well, job_of
 from qpbridge.wire.records import unpack
 
 if TYPE_CHECKING:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qpbridge.core.progress import Progress, SilentProgress
-from qpbridge.errors import CancelledError
 from qpbridge.jobs.records import Job, JobState
-from qpbridge.wire.errors import error_of_reason
 from qpbridge.wire.jobs import event_of
 
 if TYPE_CHECKING:
@@ -59,21 +57,6 @@ class News:
     def raise_if_cancelled(self) -> None:
         """Raise ``CancelledError`` if somebody asked to stop."""
         self._progress.raise_if_cancelled()
-
-
-def ended_well(job: Job) -> Job:
-    """Return a job that ended with a result, be it in part.
-
-    Raises
-    ------
-    QpbridgeError
-        What the job failed of, as if it had run in this process; ``CancelledError`` where somebody stopped it.
-    """
-    if job.state is JobState.CANCELLED:
-        raise CancelledError(f"job {job.id} was cancelled; ask for it again if that was not meant")
-    if job.error is not None:
-        raise error_of_reason(job.error.reason, job.error.message)
-    return job
 
 
 class Lines:

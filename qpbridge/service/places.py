@@ -10,9 +10,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from qpbridge.errors import BundleNotFoundError, InvalidValueError, PathRefusedError
-
-RESULTS_FOLDER: Final = "qpbridge-results"
-"""Where predictions go unless the client says otherwise: beside the project, one folder a model."""
+from qpbridge.workflows.requests import default_results
 
 _NAME: Final = re.compile(r"\w[\w.+=@ -]{0,119}")
 """Of a model within its folder: no separators, and no name that means another folder."""
@@ -82,8 +80,7 @@ class AllowedPlaces:
 
     def results(self, inputs: Sequence[Path], model: Path) -> Path:
         """Return where predictions go that nobody gave a folder for: beside the project or the first slide."""
-        first = inputs[0]
-        return self.write(str((first if first.is_dir() else first.parent) / RESULTS_FOLDER / model.name))
+        return self.write(str(default_results(inputs, model)))
 
     def path_rule(self, rule: str) -> str:
         """Return a rule ``FROM=TO`` whose ``TO`` is in the roots; one without ``=`` is left to who reads it."""

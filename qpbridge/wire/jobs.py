@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from qpbridge.errors import CancelledError
 from qpbridge.jobs.records import Chunk, Job, JobError, JobPage, JobProgress, JobState
 from qpbridge.v1 import job_pb2, objects_pb2
+from qpbridge.wire.errors import error_of_reason
 from qpbridge.wire.records import pack, unpack
 
 _RESULTS: Final = frozenset(field.name for field in job_pb2.Job.DESCRIPTOR.oneofs_by_name["result"].fields)
@@ -51,6 +53,21 @@ def job_of(message: job_pb2.Job) -> Job:
     values["progress"] = _record(JobProgress, values["progress"])
     values["error"] = _record(JobError, values["error"])
     return Job(**values, result=results.get(values["kind"]))
+
+
+def ended_well(job: Job) -> Job:
+    """Return a job that ended with a result, be it in part.
+
+    Raises
+    ------
+    QpbridgeError
+        What the job failed of, as if it had run in this process; ``CancelledError`` where somebody stopped it.
+    """
+    if job.state is JobState.CANCELLED:
+        raise CancelledError(f"job {job.id} was cancelled; ask for it again if that was not meant")
+    if job.error is not None:
+        raise error_of_reason(job.error.reason, job.error.message)
+    return job
 
 
 def page_message(page: JobPage) -> job_pb2.ListJobsResponse:

@@ -58,34 +58,6 @@ class Places(Protocol):
         """Return a rule ``FROM=TO`` whose ``TO`` may be looked at."""
 
 
-class PlacesAsNamed:
-    """Takes every path as it stands: for messages that one process packs and unpacks by itself."""
-
-    def read(self, path: str) -> Path:
-        """Return the path."""
-        return Path(path)
-
-    def write(self, path: str) -> Path:
-        """Return the path."""
-        return Path(path)
-
-    def model(self, name: str) -> Path:
-        """Return the name as a path."""
-        return Path(name)
-
-    def new_model(self, name: str) -> Path:
-        """Return the name as a path."""
-        return Path(name)
-
-    def results(self, inputs: Sequence[Path], model: Path) -> Path:
-        """Return a folder named after the model, beside the first input."""
-        return inputs[0].parent / model.name
-
-    def path_rule(self, rule: str) -> str:
-        """Return the rule."""
-        return rule
-
-
 def kind_of(message: RequestMessage) -> str:
     """Return the kind of work that a message asks for."""
     return next(kind for kind, messages in MESSAGES.items() if isinstance(message, messages))

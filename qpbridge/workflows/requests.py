@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -301,6 +301,32 @@ KINDS: Final[Mapping[str, type[Request]]] = {
     "export_model": ExportModelRequest,
 }
 """Kinds of work, by the name of the workflow."""
+
+RESULTS_FOLDER: Final = "qpbridge-results"
+"""Where predictions go unless the user says otherwise: beside the project, one folder a model."""
+
+_SUBJECTS: Final = ("project", "input", "inputs")
+
+
+def default_results(inputs: Sequence[Path], model: Path) -> Path:
+    """Return where predictions go unless told: beside the project or the first slide, one folder a model.
+
+    What is not on this machine counts as a folder where its name has no ending.
+    """
+    first = inputs[0]
+    is_folder = first.is_dir() or not (first.exists() or first.suffix)
+    return (first if is_folder else first.parent) / RESULTS_FOLDER / model.resolve().name
+
+
+def title_of(request: Request) -> str:
+    """Return what a request works on, for a reader: ``"skin, model tissue"``."""
+    subject = next((value for name in _SUBJECTS if (value := getattr(request, name, None))), None)
+    paths: Sequence[Path] = subject if isinstance(subject, tuple) else [] if subject is None else [subject]
+    names = [path.parent.name if path.name == "project.qpproj" else path.name for path in paths]
+    more = [f"and {len(names) - 1} more"] if len(names) > 1 else []
+    model: Path | None = getattr(request, "model", None)
+    parts = [*names[:1], *more, *([] if model is None else [f"model {model.name}"])]
+    return ", ".join(parts)
 
 
 def to_json(request: Request) -> dict[str, Any]:

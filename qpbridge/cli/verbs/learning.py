@@ -11,9 +11,9 @@ from qpbridge.cli import options
 from qpbridge.cli.running import carry_out
 from qpbridge.cli.verb import verb
 from qpbridge.cli.verbs.reports import TELLING
-from qpbridge.cli.working import RESULTS_FOLDER, default_results, working
+from qpbridge.cli.working import working
 from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
-from qpbridge.workflows.requests import EvaluateRequest, PredictRequest, TrainRequest
+from qpbridge.workflows.requests import RESULTS_FOLDER, EvaluateRequest, PredictRequest, TrainRequest, default_results
 
 ModelPath = Annotated[
     Path,

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from qpbridge.errors import CancelledError, InvalidValueError, QpbridgeError
+from qpbridge.errors import InvalidValueError, QpbridgeError
 from qpbridge.jobs.board import JobBoard
 from qpbridge.jobs.fair_queue import ANY_DEVICE, suits_any
-from qpbridge.jobs.records import Job, JobState
+from qpbridge.jobs.records import Job
 from qpbridge.service.configuration import Limits
 from qpbridge.service.limits import check_annotations, check_disk
 from qpbridge.service.servicers.caller import Caller
-from qpbridge.wire.errors import error_of_reason
 from qpbridge.wire.requests import Places, RequestMessage, kind_of, request_of
-from qpbridge.workflows.requests import Request, to_json
+from qpbridge.workflows.requests import Request, title_of, to_json
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ ATTENDED_KINDS: Final = frozenset({"predict_region", "inspect"})
 
 _FILE_SUFFIXES: Final[Mapping[str, str]] = {"evaluate": ".json", "export_model": ".onnx"}
 """Of the one file that such work writes, so that it cannot take the place of a slide or a project."""
-
-_SUBJECTS: Final = ("project", "input", "inputs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,32 +136,6 @@ class Intake:
     async def _stop(self, submitting: asyncio.Task[Job]) -> None:
         with contextlib.suppress(QpbridgeError):
             await self._board.cancel((await submitting).id)
-
-
-def title_of(request: Request) -> str:
-    """Return what a request works on, for a reader: ``"skin, model tissue"``."""
-    subject = next((value for name in _SUBJECTS if (value := getattr(request, name, None))), None)
-    paths: Sequence[Path] = subject if isinstance(subject, tuple) else [] if subject is None else [subject]
-    names = [path.parent.name if path.name == "project.qpproj" else path.name for path in paths]
-    more = [f"and {len(names) - 1} more"] if len(names) > 1 else []
-    model: Path | None = getattr(request, "model", None)
-    parts = [*names[:1], *more, *([] if model is None else [f"model {model.name}"])]
-    return ", ".join(parts)
-
-
-def result_of(job: Job) -> Mapping[str, Any]:
-    """Return the result of a job that has ended.
-
-    Raises
-    ------
-    QpbridgeError
-        If it failed, of the class of its error, or was stopped.
-    """
-    if job.error is not None:
-        raise error_of_reason(job.error.reason, job.error.message)
-    if job.state is JobState.CANCELLED:
-        raise CancelledError(f"job '{job.id}' was stopped")
-    return job.result or {}
 
 
 def _check_suffix(kind: str, out: Path | None) -> None:

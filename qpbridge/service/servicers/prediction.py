@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator
 from qpbridge.jobs.board import JobBoard
 from qpbridge.jobs.records import Job
 from qpbridge.service.servicers.caller import Caller
-from qpbridge.service.servicers.intake import Intake, result_of
+from qpbridge.service.servicers.intake import Intake
 from qpbridge.service.servicers.jobs import JobEvents
 from qpbridge.service.servicers.results import find_file, parts_of
 from qpbridge.v1 import prediction_pb2
-from qpbridge.wire.jobs import job_message
+from qpbridge.wire.jobs import ended_well, job_message
 from qpbridge.wire.requests import Places
 
 
@@ -56,8 +56,7 @@ class PredictionServicer:
                         if isinstance(event, Job)
                         else prediction_pb2.PredictRegionResponse(objects=told.objects)
                     )
-            result_of(last)
-            yield prediction_pb2.PredictRegionResponse(finished=job_message(last).predict_region)
+            yield prediction_pb2.PredictRegionResponse(finished=job_message(ended_well(last)).predict_region)
 
     async def get_results(
         self, request: prediction_pb2.GetResultsRequest, _: Caller

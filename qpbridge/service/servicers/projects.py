@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qpbridge.jobs.records import Job
 from qpbridge.service.servicers.caller import Caller
-from qpbridge.service.servicers.intake import Intake, result_of
+from qpbridge.service.servicers.intake import Intake
 from qpbridge.service.servicers.jobs import JobEvents
 from qpbridge.service.servicers.paging import page_of
 from qpbridge.v1 import objects_pb2, project_pb2
-from qpbridge.wire.jobs import job_message
+from qpbridge.wire.jobs import ended_well, job_message
 from qpbridge.wire.records import pack
 from qpbridge.wire.requests import Places
 
@@ -51,8 +51,7 @@ class ProjectServicer:
             async with contextlib.aclosing(self._events.watch(job.id)) as events:
                 async for event in events:
                     last = event if isinstance(event, Job) else last
-            result_of(last)
-            return project_pb2.InspectProjectResponse(report=job_message(last).inspect)
+            return project_pb2.InspectProjectResponse(report=job_message(ended_well(last)).inspect)
 
     async def list_entries(self, request: project_pb2.ListEntriesRequest, _: Caller) -> project_pb2.ListEntriesResponse:
         """Return a page of a project's entries."""

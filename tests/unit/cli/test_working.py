@@ -5,7 +5,7 @@ import pytest
 
 from qpbridge.cli import working
 from qpbridge.cli.options import Place
-from qpbridge.cli.working import as_seen_by_server, client_of, default_results, work_here
+from qpbridge.cli.working import as_seen_by_server, client_of, work_here
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, InvalidValueError, SlideNotFoundError
 from qpbridge.jobs.records import JobState
@@ -150,27 +150,3 @@ def test_certificates_are_passed_on(tmp_path: Path) -> None:
     assert tls is not None
     assert tls.ca == tmp_path / "ca.pem"
     assert client_of(Place(server="gpu:1"))._find().tls is None
-
-
-@pytest.mark.parametrize("first", ["project", "project/project.qpproj", "project/a.svs"])
-def test_results_go_beside_the_project_or_slide_unless_told(first: str, tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
-    model = tmp_path / "models" / "skin"
-
-    folder = default_results((tmp_path / first, Path("other.svs")), model)
-
-    assert folder == tmp_path / "project" / "qpbridge-results" / "skin"
-
-
-@pytest.mark.parametrize("first", ["/far/project", "/far/project/project.qpproj", "/far/project/a.svs"])
-def test_results_of_what_is_elsewhere_go_to_the_same_place(first: str) -> None:
-    assert default_results((Path(first),), Path("skin")) == Path("/far/project/qpbridge-results/skin")
-
-
-def test_results_take_the_models_name_however_its_path_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "skin").mkdir()
-    monkeypatch.chdir(tmp_path / "skin")
-
-    assert default_results((Path("a.svs"),), Path()) == Path("qpbridge-results/skin")

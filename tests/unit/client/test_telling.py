@@ -1,13 +1,13 @@
 from dataclasses import replace
 
 import pytest
-from fake_server import TRAINED, Watching, feature, job
+from fake_server import Watching, feature, job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpbridge.client.telling import Lines, News, ended_well, objects_of
-from qpbridge.errors import CancelledError, DamagedGeoJsonError, ServerFaultError, SlideNotFoundError
-from qpbridge.jobs.records import Chunk, JobError, JobProgress, JobState
+from qpbridge.client.telling import Lines, News, objects_of
+from qpbridge.errors import CancelledError, DamagedGeoJsonError
+from qpbridge.jobs.records import Chunk, JobProgress, JobState
 from qpbridge.wire.jobs import event_message
 
 NOW = JobProgress(stage="train", done=3, total=9, numbers={"loss": 0.5})
@@ -43,30 +43,6 @@ def test_nobody_need_listen() -> None:
 
     news.tell(job(warnings=("odd",)))
     news.raise_if_cancelled()
-
-
-def test_a_job_that_failed_raises_what_it_failed_of() -> None:
-    with pytest.raises(SlideNotFoundError, match="looked in /a"):
-        ended_well(job(JobState.FAILED, error=JobError(reason="SLIDE_NOT_FOUND", message="looked in /a")))
-
-
-def test_a_failure_that_only_servers_know_keeps_its_reason() -> None:
-    with pytest.raises(ServerFaultError, match="signal 9") as failed:
-        ended_well(job(JobState.FAILED, error=JobError(reason="WORKER_DIED", message="killed by signal 9")))
-
-    assert failed.value.reason == "WORKER_DIED"
-
-
-def test_a_job_that_was_cancelled_says_so() -> None:
-    with pytest.raises(CancelledError, match="job 7"):
-        ended_well(job(JobState.CANCELLED))
-
-
-@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.PARTLY_DONE])
-def test_a_job_with_a_result_is_returned(state: JobState) -> None:
-    ended = job(state, result=TRAINED)
-
-    assert ended_well(ended) is ended
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda line: b"\n" not in line)), st.integers(1, 9))

@@ -1,14 +1,15 @@
 import datetime
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpbridge.errors import InvalidValueError
+from qpbridge.errors import CancelledError, InvalidValueError, ServerFaultError, SlideNotFoundError
 from qpbridge.jobs.records import Chunk, Job, JobError, JobPage, JobProgress, JobState
 from qpbridge.v1 import job_pb2
-from qpbridge.wire.jobs import chunk_message, event_message, event_of, job_message, job_of, page_message
+from qpbridge.wire.jobs import chunk_message, ended_well, event_message, event_of, job_message, job_of, page_message
 from qpbridge.wire.requests import MESSAGES
 
 TIMES = st.datetimes(
@@ -123,3 +124,32 @@ def test_objects_of_a_region_are_counted() -> None:
     message = chunk_message(Chunk(payload=b"{}\n{}\n", count=2))
 
     assert (message.features, message.count) == (b"{}\n{}\n", 2)
+
+
+def job_in(state: JobState, **changes: Any) -> Job:
+    created = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    return Job(id="7", kind="train", title="", client="", device="", state=state, created=created, **changes)
+
+
+def test_a_job_that_failed_raises_what_it_failed_of() -> None:
+    with pytest.raises(SlideNotFoundError, match="looked in /a"):
+        ended_well(job_in(JobState.FAILED, error=JobError(reason="SLIDE_NOT_FOUND", message="looked in /a")))
+
+
+def test_a_failure_that_only_servers_know_keeps_its_reason() -> None:
+    with pytest.raises(ServerFaultError, match="signal 9") as failed:
+        ended_well(job_in(JobState.FAILED, error=JobError(reason="WORKER_DIED", message="killed by signal 9")))
+
+    assert failed.value.reason == "WORKER_DIED"
+
+
+def test_a_job_that_was_cancelled_says_so() -> None:
+    with pytest.raises(CancelledError, match="job 7"):
+        ended_well(job_in(JobState.CANCELLED))
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.PARTLY_DONE])
+def test_a_job_with_a_result_is_returned(state: JobState) -> None:
+    ended = job_in(state, result={"a": 1})
+
+    assert ended_well(ended) is ended

@@ -18,7 +18,9 @@ from qpbridge.workflows.requests import (
     PredictRequest,
     Request,
     TrainRequest,
+    default_results,
     from_json,
+    title_of,
     to_json,
 )
 
@@ -85,3 +87,44 @@ def test_requests_load_no_heavy_library() -> None:
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert not {"numpy", "torch", "shapely"} & set(answer.stdout.split())
+
+
+@pytest.mark.parametrize("first", ["project", "project/project.qpproj", "project/a.svs"])
+def test_results_go_beside_the_project_or_slide_unless_told(first: str, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    model = tmp_path / "models" / "skin"
+
+    folder = default_results((tmp_path / first, Path("other.svs")), model)
+
+    assert folder == tmp_path / "project" / "qpbridge-results" / "skin"
+
+
+@pytest.mark.parametrize("first", ["/far/project", "/far/project/project.qpproj", "/far/project/a.svs"])
+def test_results_of_what_is_elsewhere_go_to_the_same_place(first: str) -> None:
+    assert default_results((Path(first),), Path("skin")) == Path("/far/project/qpbridge-results/skin")
+
+
+def test_results_take_the_models_name_however_its_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "skin").mkdir()
+    monkeypatch.chdir(tmp_path / "skin")
+
+    assert default_results((Path("a.svs"),), Path()) == Path("qpbridge-results/skin")
+
+
+@pytest.mark.parametrize(
+    ("request_", "title"),
+    [
+        (TrainRequest(project=Path("/a/skin/project.qpproj"), out=Path("m"), family="f"), "skin"),
+        (PredictRequest(inputs=(Path("/a/b.svs"),), model=Path("/m/t"), out=Path("/o")), "b.svs, model t"),
+        (
+            PredictRequest(inputs=(Path("/a/b.svs"), Path("/c"), Path("/d")), model=Path("/m/t"), out=Path("/o")),
+            "b.svs, and 2 more, model t",
+        ),
+        (InspectRequest(project=Path("/a/own.qpproj")), "own.qpproj"),
+        (ExportModelRequest(model=Path("/m/t"), out=Path("/o.onnx")), "model t"),
+    ],
+)
+def test_titles_say_what_is_worked_on(request_: Request, title: str) -> None:
+    assert title_of(request_) == title

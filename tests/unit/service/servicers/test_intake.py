@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qpbridge.errors import CancelledError, InvalidValueError, SlideNotFoundError, TooLargeError
-from qpbridge.jobs.records import Job, JobError, JobState, utc_now
+from qpbridge.errors import InvalidValueError, TooLargeError
+from qpbridge.jobs.records import JobState
 from qpbridge.service.configuration import Limits
 from qpbridge.service.places import AllowedPlaces
 from qpbridge.service.servicers.caller import Caller
-from qpbridge.service.servicers.intake import Intake, result_of, title_of
+from qpbridge.service.servicers.intake import Intake
 from qpbridge.v1 import evaluation_pb2, prediction_pb2, project_pb2, training_pb2
-from qpbridge.wire.requests import PlacesAsNamed, request_of
 
 Finish = Callable[..., Any]
 
@@ -148,30 +146,3 @@ def test_a_request_that_is_refused_stops_nothing(
     with pytest.raises(InvalidValueError):
         finish(anext_of(make_intake().attended(prediction_pb2.PredictRegionRequest(slide=str(root / "a")), caller)))
     assert board.cancelled == []
-
-
-@pytest.mark.parametrize(
-    ("message", "title"),
-    [
-        (training_pb2.TrainRequest(project="/a/skin/project.qpproj", out="m", family="f"), "skin"),
-        (prediction_pb2.PredictRequest(slides={"paths": ["/a/b.svs"]}, model="/m/t", out="/o"), "b.svs, model t"),
-        (
-            prediction_pb2.PredictRequest(slides={"paths": ["/a/b.svs", "/c", "/d"]}, model="/m/t", out="/o"),
-            "b.svs, and 2 more, model t",
-        ),
-        (project_pb2.InspectProjectRequest(project="/a/own.qpproj"), "own.qpproj"),
-    ],
-)
-def test_titles_say_what_is_worked_on(message: Any, title: str) -> None:
-    assert title_of(request_of(message, PlacesAsNamed())) == title
-
-
-def test_a_job_that_did_not_end_well_raises_its_own_error() -> None:
-    job = Job(id="j", kind="inspect", title="", client="", device="", state=JobState.SUCCEEDED, created=utc_now())
-    cause = JobError(reason="SLIDE_NOT_FOUND", message="it is not there")
-
-    assert result_of(replace(job, result={"a": 1})) == {"a": 1}
-    with pytest.raises(SlideNotFoundError, match="it is not there"):
-        result_of(replace(job, state=JobState.FAILED, error=cause))
-    with pytest.raises(CancelledError, match="'j' was stopped"):
-        result_of(replace(job, state=JobState.CANCELLED))
