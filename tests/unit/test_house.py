@@ -13,7 +13,10 @@ PACKAGE = ROOT / "qpbridge"
 LINES_MAX = {"qpbridge": 400, "tests": 450, "benchmarks": 400, "examples": 400}
 MODULES_MAX = 10
 GENERATED = PACKAGE / "v1"
-HEAVY = {"torch", "numpy", "shapely", "openslide", "tifffile", "cv2", "numba", "rasterio", "skimage", "matplotlib"}
+HEAVY = {
+    *("torch", "numpy", "shapely", "openslide", "tifffile", "cv2", "numba", "rasterio", "skimage", "matplotlib"),
+    *("tiatoolbox", "paquo", "jpype", "timm", "sklearn", "scipy", "SimpleITK", "tensorboard", "pandas"),
+}
 HELP = "import qpbridge.__main__ as entry\nsys.argv[1:] = {}\ntry: entry.main()\nexcept SystemExit: pass"
 
 
@@ -46,6 +49,7 @@ def modules_loaded_by(statement: str) -> set[str]:
         "import qpbridge",
         "import qpbridge.__main__",
         "import qpbridge.client",
+        "import qpbridge.service.running",
         HELP.format(["--help"]),
         HELP.format(["train", "--help"]),
     ],
