@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from qpbridge.errors import BundleNotFoundError, DamagedBundleError, QpbridgeError
+from qpbridge.errors import BundleNotFoundError, DamagedBundleError, PathRefusedError, QpbridgeError
 from qpbridge.models.spec import SCHEMA_VERSION, Manifest
 from qpbridge.service.places import AllowedPlaces
 from qpbridge.v1 import model_pb2, objects_pb2
 from qpbridge.wire.records import pack
+from qpbridge.workflows.entries.roots import may_read
 
 SPEC_FILE: Final = "spec.json"
 SPEC_BYTES_MAX: Final = 4 * 2**20
@@ -85,6 +86,8 @@ def _stamp(folder: Path) -> Stamp:
 
 def _read(folder: Path, name: str) -> model_pb2.Model:
     path = folder / SPEC_FILE
+    if not may_read(path):
+        raise PathRefusedError(f"{path} is a link out of the folders that this server may touch; copy the file there")
     try:
         with path.open("rb") as file:
             content = file.read(SPEC_BYTES_MAX)

@@ -12,6 +12,7 @@ import pytest
 from qpbridge.errors import BundleNotFoundError, DamagedBundleError, PathRefusedError
 from qpbridge.service.catalog import Catalog
 from qpbridge.service.places import AllowedPlaces
+from qpbridge.workflows.entries.roots import reading_only_in
 
 MODEL = {
     "family": "dmmn",
@@ -124,3 +125,19 @@ def test_models_are_read_without_torch() -> None:
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "False"
+
+
+def test_a_spec_that_is_a_link_leads_nowhere_else(
+    places: AllowedPlaces, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    outside, inside = write("secret", folder=tmp_path / "elsewhere"), write("tissue")
+    (inside / "spec.json").unlink()
+    (inside / "spec.json").symlink_to(outside / "spec.json")
+    catalog = Catalog(places)
+
+    with reading_only_in((*places.roots, *places.model_folders)):
+        with pytest.raises(PathRefusedError, match=r"spec\.json is a link out of the folders"):
+            catalog.model("tissue")
+        models, failures = catalog.listing()
+
+    assert (list(models), [one.reason for one in failures]) == ([], ["PATH_REFUSED"])
