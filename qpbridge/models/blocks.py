@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
-def conv_relu(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
-    """Return a 3x3 convolution that keeps the size, normalization where asked for, and ReLU.
+def conv_relu(channels_in: int, channels_out: int, norm: str, *, kernel: int = 3) -> nn.Sequential:
+    """Return a convolution that keeps the size, normalization where asked for, and ReLU.
 
     Parameters
     ----------
@@ -17,8 +20,10 @@ def conv_relu(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
         Before and after.
     norm : str
         ``"none"`` (the convolution then has a bias) or ``"batch"``.
+    kernel : int
+        Edge of the kernel, odd.
     """
-    convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=norm == "none")
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=norm == "none")
     return nn.Sequential(convolution, *_norm(norm, channels_out), nn.ReLU(inplace=True))
 
 
@@ -46,6 +51,23 @@ def center(x: Tensor, rows: int, columns: int, margin: int = 0) -> Tensor:
     return x[..., top : top + rows, left : left + columns]
 
 
+def padded(x: Tensor, divisor: int) -> Tensor:
+    """Return a map grown at its right and lower rim until a number divides its edges.
+
+    The rim mirrors the map; a map that is too small for that repeats its last row and column.
+    """
+    below, right = -x.shape[-2] % divisor, -x.shape[-1] % divisor
+    if not (below or right):
+        return x
+    mirrors = below < x.shape[-2] and right < x.shape[-1]
+    return functional.pad(x, (0, right, 0, below), mode="reflect" if mirrors else "replicate")
+
+
+def resized(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """Return a map interpolated bilinearly to (rows, columns)."""
+    return functional.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
 def optical_density(x: Tensor) -> Tensor:
     """Return half the optical density of intensities in 0..1: 0 for white, 2.8 for the black of 8-bit pixels."""
     return -0.5 * torch.log((255.0 * x + 1.0) / 256.0)
@@ -54,6 +76,25 @@ def optical_density(x: Tensor) -> Tensor:
 def as_it_is(x: Tensor) -> Tensor:
     """Return a tensor as it is."""
     return x
+
+
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION: Final = (0.229, 0.224, 0.225)
+"""Of red, green and blue over ImageNet: what networks with its weights were trained on."""
+
+
+def standardized(x: Tensor) -> Tensor:
+    """Return intensities in 0..1 less ImageNet's mean, in ImageNet's standard deviations."""
+    mean, deviation = (x.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    return (x - mean) / deviation
+
+
+PIXELS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
+    "intensity": as_it_is,
+    "density": optical_density,
+    "standardized": standardized,
+}
+"""What networks may see of intensities in 0..1, by name."""
 
 
 def initialize(network: nn.Module) -> None:

@@ -78,3 +78,33 @@ def weighted_cross_entropy(
     labelled = target_BHW != IGNORE_INDEX
     total = (weights_K[target_BHW.where(labelled, 0)] * labelled).sum()
     return cost / total.clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def weighted_binary_cross_entropy(
+    logits_BKHW: Tensor, target_BHW: Tensor, weights_K: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
+    """Return the mean binary cross-entropy of each class against all others over labelled pixels.
+
+    Parameters
+    ----------
+    logits_BKHW : Tensor of float
+        Scores before the sigmoid.
+    target_BHW : Tensor of int64
+        Labels; pixels of ``IGNORE_INDEX`` cost nothing and get no gradient.
+    weights_K : Tensor of float
+        Weight of each class.
+    label_smoothing : float
+        Share of a label that is spread over all classes.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
+        Zero, with zero gradient, where no pixel is labelled.
+    """
+    classes = logits_BKHW.shape[1]
+    labelled = target_BHW != IGNORE_INDEX
+    expected = functional.one_hot(target_BHW.where(labelled, 0), classes).movedim(-1, 1).float()
+    expected = (1 - label_smoothing) * expected + label_smoothing / classes
+    costs = functional.binary_cross_entropy_with_logits(logits_BKHW.float(), expected, reduction="none")
+    weights = weights_K.to(costs.device, torch.float32)[:, None, None] * labelled[:, None]
+    return (costs * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
-from qpbridge.models.blocks import as_it_is, block, conv_relu, initialize, optical_density, up_relu
+from qpbridge.models.blocks import PIXELS, block, conv_relu, initialize, up_relu
 from qpbridge.models.encoder_decoder import Decoder, Encoder, centers
 from qpbridge.models.family import LABELS, PAPER, Family, Outputs, Targets
 from qpbridge.models.losses import weighted_cross_entropy
@@ -212,9 +212,6 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "unet": Architecture(trunk=StackedUNet, views=1, width=64, divisor=16),
     "segnet": Architecture(trunk=SegNet, views=1, width=64, divisor=16),
 }
-
-
-PIXELS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"intensity": as_it_is, "density": optical_density}
 
 
 class Dmmn(nn.Module):

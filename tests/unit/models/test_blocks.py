@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from qpbridge.models.blocks import as_it_is, block, center, conv_relu, initialize, optical_density, up_relu
+from qpbridge.models.blocks import (
+    PIXELS,
+    as_it_is,
+    block,
+    center,
+    conv_relu,
+    initialize,
+    optical_density,
+    padded,
+    resized,
+    standardized,
+    up_relu,
+)
 
 ramps = st.tuples(st.integers(1, 40), st.integers(1, 40)).map(
     lambda shape: torch.arange(shape[0] * shape[1], dtype=torch.float32).reshape(1, 1, *shape)
@@ -83,3 +95,39 @@ def test_initial_weights_keep_the_spread_of_activations_and_biases_are_zero() ->
     assert (network[0].bias == 0).all()
     # He's condition: half the square survives ReLU, the weights double it.
     assert network(x)[..., 4:-4, 4:-4].square().mean().item() == pytest.approx(2, rel=0.2)
+
+
+@given(ramp=ramps, divisor=st.integers(1, 32))
+def test_padding_reaches_the_next_multiple_and_keeps_the_map_in_its_corner(ramp: torch.Tensor, divisor: int) -> None:
+    rows, columns = ramp.shape[-2:]
+
+    found = padded(ramp, divisor)
+
+    assert all(
+        edge % divisor == 0 and 0 <= edge - own < divisor
+        for edge, own in zip(found.shape[-2:], (rows, columns), strict=True)
+    )
+    assert torch.equal(found[..., :rows, :columns], ramp)
+    if found.shape[-1] > columns > found.shape[-1] - columns and found.shape[-2] - rows < rows:
+        assert torch.equal(found[..., :rows, columns], ramp[..., columns - 2])
+
+
+def test_resizing_keeps_places() -> None:
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+
+    assert resized(ramp, (4, 4))[0, 0, 0].tolist() == [0.5, 2.5, 4.5, 6.5]
+    assert resized(ramp, (3, 15), align_corners=True)[0, 0, 0].tolist() == pytest.approx([i / 2 for i in range(15)])
+
+
+def test_standardized_pixels_have_the_mean_and_deviation_of_imagenet() -> None:
+    pixels = torch.tensor([[0.485, 0.456, 0.406], [0.714, 0.680, 0.631]]).T[None, :, :, None]
+
+    torch.testing.assert_close(standardized(pixels)[0, :, :, 0], torch.tensor([[0.0, 1.0]]).expand(3, 2))
+    assert set(PIXELS) == {"intensity", "density", "standardized"}
+
+
+def test_a_kernel_of_one_keeps_the_size() -> None:
+    layer = conv_relu(3, 5, "none", kernel=1)
+
+    assert layer(torch.rand(1, 3, 4, 6)).shape == (1, 5, 4, 6)
+    assert layer[0].weight.shape == (5, 3, 1, 1)

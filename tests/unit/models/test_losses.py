@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.errors import InvalidValueError
-from qpbridge.models.losses import class_weights, weighted_cross_entropy
+from qpbridge.models.losses import class_weights, weighted_binary_cross_entropy, weighted_cross_entropy
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,3 +77,34 @@ def test_the_weight_of_a_class_is_one_minus_its_share() -> None:
 def test_weights_need_counts(counts: list[int]) -> None:
     with pytest.raises(InvalidValueError, match="class weights"):
         class_weights(counts)
+
+
+@given(seed=st.integers(0, 1000), smoothing=st.sampled_from([0.0, 0.1]))
+def test_the_binary_cross_entropy_is_the_mean_of_each_class_against_all_others(seed: int, smoothing: float) -> None:
+    rng = np.random.default_rng(seed)
+    logits, weights = rng.normal(size=(2, 3, 4, 5)), rng.uniform(0.1, 1, 3)
+    target = rng.choice([0, 1, 2, IGNORE_INDEX], (2, 4, 5))
+    cost = total = 0.0
+    for b, y, x in np.argwhere(target != IGNORE_INDEX):
+        for k in range(3):
+            chance, expected = 1 / (1 + np.exp(-logits[b, k, y, x])), float(target[b, y, x] == k)
+            expected = (1 - smoothing) * expected + smoothing / 3
+            cost -= weights[k] * (expected * np.log(chance) + (1 - expected) * np.log(1 - chance))
+            total += weights[k]
+
+    found = weighted_binary_cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(target), torch.from_numpy(weights), smoothing
+    )
+
+    assert found.item() == pytest.approx(cost / total, rel=1e-5)
+
+
+def test_the_binary_cross_entropy_of_nothing_is_zero() -> None:
+    logits = torch.randn(1, 2, 3, 3, requires_grad=True)
+
+    loss = weighted_binary_cross_entropy(logits, torch.full((1, 3, 3), IGNORE_INDEX), torch.ones(2))
+    loss.backward()
+
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()

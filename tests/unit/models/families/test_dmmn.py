@@ -12,6 +12,7 @@ from qpbridge.models.blocks import center, optical_density
 from qpbridge.models.encoder_decoder import Decoder
 from qpbridge.models.families import dmmn
 from qpbridge.models.families.dmmn import ARCHITECTURES, DMMN, Dmmn, DmmnConfig
+from qpbridge.models.family import LABELS
 
 VARIANTS = list(ARCHITECTURES)
 
@@ -177,7 +178,9 @@ def test_extra_outputs_never_win_and_are_never_learned_towards() -> None:
     assert outputs["logits"].shape[1] == 3
     assert outputs["unlabelled"].shape[1] == 2
     _assert_close(DMMN.probabilities(outputs).sum(1), torch.ones(1, 64, 64))
-    _assert_close(DMMN.loss(outputs, target, torch.ones(3)), torch.nn.functional.cross_entropy(logits, target))
+    _assert_close(
+        DMMN.loss(outputs, {LABELS: target}, torch.ones(3)), torch.nn.functional.cross_entropy(logits, target)
+    )
 
 
 def test_the_loss_takes_no_notice_of_unlabelled_pixels() -> None:
@@ -185,7 +188,7 @@ def test_the_loss_takes_no_notice_of_unlabelled_pixels() -> None:
     target = torch.full((1, 4, 4), IGNORE_INDEX)
     target[0, 0, 0] = 1
 
-    loss = DMMN.loss({"logits": logits}, target, torch.ones(2))
+    loss = DMMN.loss({"logits": logits}, {LABELS: target}, torch.ones(2))
 
     assert loss.item() == pytest.approx(-logits[0, :, 0, 0].log_softmax(0)[1].item())
 
