@@ -23,6 +23,7 @@
     │   ├── DataExistsError          an image has objects already, which only QuPath changes
     │   ├── NothingToTrainError      no patch holds enough labelled pixels
     │   ├── PackageMissingError      an optional package must be installed first
+    │   ├── WeightsMissingError      published weights to start from cannot be had
     │   ├── ServerRunningError       another server has the state folder
     │   ├── ServerStoppingError      the server takes no work and tells no news any more
     │   ├── JobElsewhereError        the job runs in a process of its own
@@ -150,6 +151,10 @@ class NothingToTrainError(PreconditionError):
 
 class PackageMissingError(PreconditionError):
     """An optional package that must be installed first."""
+
+
+class WeightsMissingError(PreconditionError):
+    """Published weights to start from that cannot be fetched, and are not on this machine."""
 
 
 class ServerRunningError(PreconditionError):

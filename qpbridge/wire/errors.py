@@ -63,6 +63,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.DataExistsError: Cause(grpc.StatusCode.ALREADY_EXISTS, 409),
     errors.NothingToTrainError: _UNREADY,
     errors.PackageMissingError: _UNREADY,
+    errors.WeightsMissingError: _UNREADY,
     errors.ServerRunningError: Cause(grpc.StatusCode.ABORTED, 409),
     errors.ServerStoppingError: _UNAVAILABLE,
     errors.JobElsewhereError: _UNREADY,
