@@ -1,0 +1,1 @@
+"""Learning from which classes occur somewhere, without knowing where."""
