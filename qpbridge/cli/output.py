@@ -67,6 +67,13 @@ def records_table(title: str, records: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def print_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print records under their titles; a title without records is left out."""
+    for title, rows in tables.items():
+        if rows:
+            output_console().print(records_table(title, rows))
+
+
 def cell(value: object) -> str:
     """Return a value as a reader wants to see it."""
     match value:

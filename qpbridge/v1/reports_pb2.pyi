@@ -241,18 +241,40 @@ class ExportModelReport(_message.Message):
     def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., onnx: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class InspectReport(_message.Message):
-    __slots__ = ("project", "qupath_version", "entries", "similar_classes", "training")
+    __slots__ = ("project", "qupath_version", "entries", "similar_classes", "training", "ignored_classes", "missing", "orphans")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     QUPATH_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     SIMILAR_CLASSES_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    ORPHANS_FIELD_NUMBER: _ClassVar[int]
     project: str
     qupath_version: str
     entries: _containers.RepeatedCompositeFieldContainer[EntryReport]
     similar_classes: _containers.RepeatedCompositeFieldContainer[SimilarNames]
     training: TrainingPreview
-    def __init__(self, project: _Optional[str] = ..., qupath_version: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[EntryReport, _Mapping]]] = ..., similar_classes: _Optional[_Iterable[_Union[SimilarNames, _Mapping]]] = ..., training: _Optional[_Union[TrainingPreview, _Mapping]] = ...) -> None: ...
+    ignored_classes: _containers.RepeatedScalarFieldContainer[str]
+    missing: _containers.RepeatedCompositeFieldContainer[MissingFolder]
+    orphans: _containers.RepeatedCompositeFieldContainer[OrphanedData]
+    def __init__(self, project: _Optional[str] = ..., qupath_version: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[EntryReport, _Mapping]]] = ..., similar_classes: _Optional[_Iterable[_Union[SimilarNames, _Mapping]]] = ..., training: _Optional[_Union[TrainingPreview, _Mapping]] = ..., ignored_classes: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[MissingFolder, _Mapping]]] = ..., orphans: _Optional[_Iterable[_Union[OrphanedData, _Mapping]]] = ...) -> None: ...
+
+class MissingFolder(_message.Message):
+    __slots__ = ("folder", "slides")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    SLIDES_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    slides: int
+    def __init__(self, folder: _Optional[str] = ..., slides: _Optional[int] = ...) -> None: ...
+
+class OrphanedData(_message.Message):
+    __slots__ = ("folder", "bytes")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    bytes: int
+    def __init__(self, folder: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class SimilarNames(_message.Message):
     __slots__ = ("names",)
@@ -261,48 +283,84 @@ class SimilarNames(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EntryReport(_message.Message):
-    __slots__ = ("id", "name", "image", "classes", "troubles", "problems")
+    __slots__ = ("id", "name", "image", "classes", "troubles", "problems", "has_data", "kinds", "locked", "complete_mm2", "metadata", "tags", "notes")
+    class KindsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     TROUBLES_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    HAS_DATA_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    LOCKED_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_MM2_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     image: ImageReport
     classes: _containers.RepeatedCompositeFieldContainer[ClassReport]
     troubles: _containers.RepeatedCompositeFieldContainer[Trouble]
     problems: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., image: _Optional[_Union[ImageReport, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[ClassReport, _Mapping]]] = ..., troubles: _Optional[_Iterable[_Union[Trouble, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ...) -> None: ...
+    has_data: bool
+    kinds: _containers.ScalarMap[str, int]
+    locked: int
+    complete_mm2: float
+    metadata: _containers.ScalarMap[str, str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., image: _Optional[_Union[ImageReport, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[ClassReport, _Mapping]]] = ..., troubles: _Optional[_Iterable[_Union[Trouble, _Mapping]]] = ..., problems: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., has_data: _Optional[bool] = ..., kinds: _Optional[_Mapping[str, int]] = ..., locked: _Optional[int] = ..., complete_mm2: _Optional[float] = ..., metadata: _Optional[_Mapping[str, str]] = ..., tags: _Optional[_Iterable[str]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ImageReport(_message.Message):
-    __slots__ = ("slide", "width_px", "height_px", "calibration", "calibration_source")
+    __slots__ = ("slide", "width_px", "height_px", "calibration", "calibration_source", "uri", "found_by")
     SLIDE_FIELD_NUMBER: _ClassVar[int]
     WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    FOUND_BY_FIELD_NUMBER: _ClassVar[int]
     slide: str
     width_px: int
     height_px: int
     calibration: _geometry_pb2.PixelCalibration
     calibration_source: _geometry_pb2.CalibrationSource
-    def __init__(self, slide: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., calibration: _Optional[_Union[_geometry_pb2.PixelCalibration, _Mapping]] = ..., calibration_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ...) -> None: ...
+    uri: str
+    found_by: str
+    def __init__(self, slide: _Optional[str] = ..., width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., calibration: _Optional[_Union[_geometry_pb2.PixelCalibration, _Mapping]] = ..., calibration_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., uri: _Optional[str] = ..., found_by: _Optional[str] = ...) -> None: ...
 
 class ClassReport(_message.Message):
-    __slots__ = ("name", "is_ignored", "objects", "annotations", "area_mm2")
+    __slots__ = ("name", "is_ignored", "objects", "annotations", "area_mm2", "tags", "is_region")
     NAME_FIELD_NUMBER: _ClassVar[int]
     IS_IGNORED_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     AREA_MM2_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    IS_REGION_FIELD_NUMBER: _ClassVar[int]
     name: str
     is_ignored: bool
     objects: int
     annotations: int
     area_mm2: float
-    def __init__(self, name: _Optional[str] = ..., is_ignored: _Optional[bool] = ..., objects: _Optional[int] = ..., annotations: _Optional[int] = ..., area_mm2: _Optional[float] = ...) -> None: ...
+    tags: int
+    is_region: bool
+    def __init__(self, name: _Optional[str] = ..., is_ignored: _Optional[bool] = ..., objects: _Optional[int] = ..., annotations: _Optional[int] = ..., area_mm2: _Optional[float] = ..., tags: _Optional[int] = ..., is_region: _Optional[bool] = ...) -> None: ...
 
 class Trouble(_message.Message):
     __slots__ = ("what", "count", "examples")
@@ -315,23 +373,35 @@ class Trouble(_message.Message):
     def __init__(self, what: _Optional[str] = ..., count: _Optional[int] = ..., examples: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrainingPreview(_message.Message):
-    __slots__ = ("classes", "entries", "obstacle")
+    __slots__ = ("classes", "entries", "obstacle", "patches", "patch_px", "patch_mpp", "nuclei", "complete_mm2")
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     OBSTACLE_FIELD_NUMBER: _ClassVar[int]
+    PATCHES_FIELD_NUMBER: _ClassVar[int]
+    PATCH_PX_FIELD_NUMBER: _ClassVar[int]
+    PATCH_MPP_FIELD_NUMBER: _ClassVar[int]
+    NUCLEI_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_MM2_FIELD_NUMBER: _ClassVar[int]
     classes: _containers.RepeatedCompositeFieldContainer[TrainingClass]
     entries: _containers.RepeatedScalarFieldContainer[str]
     obstacle: str
-    def __init__(self, classes: _Optional[_Iterable[_Union[TrainingClass, _Mapping]]] = ..., entries: _Optional[_Iterable[str]] = ..., obstacle: _Optional[str] = ...) -> None: ...
+    patches: int
+    patch_px: int
+    patch_mpp: float
+    nuclei: int
+    complete_mm2: float
+    def __init__(self, classes: _Optional[_Iterable[_Union[TrainingClass, _Mapping]]] = ..., entries: _Optional[_Iterable[str]] = ..., obstacle: _Optional[str] = ..., patches: _Optional[int] = ..., patch_px: _Optional[int] = ..., patch_mpp: _Optional[float] = ..., nuclei: _Optional[int] = ..., complete_mm2: _Optional[float] = ...) -> None: ...
 
 class TrainingClass(_message.Message):
-    __slots__ = ("name", "entries", "annotations", "area_mm2")
+    __slots__ = ("name", "entries", "annotations", "area_mm2", "patches")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     AREA_MM2_FIELD_NUMBER: _ClassVar[int]
+    PATCHES_FIELD_NUMBER: _ClassVar[int]
     name: str
     entries: int
     annotations: int
     area_mm2: float
-    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., annotations: _Optional[int] = ..., area_mm2: _Optional[float] = ...) -> None: ...
+    patches: int
+    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., annotations: _Optional[int] = ..., area_mm2: _Optional[float] = ..., patches: _Optional[int] = ...) -> None: ...

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from qpbridge.cli.output import fields_table, output_console, print_document, records_table
+from qpbridge.cli.output import fields_table, output_console, print_document, print_tables
 from qpbridge.cli.running import AS_IT_IS, Document, ExitCode, Telling, rate_batch
+from qpbridge.cli.verbs.inspection import show_inspection
 
 
 def show_training(report: Document) -> None:
@@ -23,7 +24,7 @@ def show_training(report: Document) -> None:
     }
     output_console().print(fields_table(facts))
     scores = [{"class": name, "IoU held back": iou} for name, iou in report["class_iou"].items()]
-    _print_tables({"Classes": scores, "Failures": _failures(report)})
+    print_tables({"Classes": scores, "Failures": _failures(report)})
 
 
 def show_prediction(report: Document) -> None:
@@ -40,7 +41,7 @@ def show_prediction(report: Document) -> None:
         for one in report["slides"]
         for part in one["classes"]
     ]
-    _print_tables({"Slides": slides, "Areas": areas, "Failures": _failures(report)})
+    print_tables({"Slides": slides, "Areas": areas, "Failures": _failures(report)})
 
 
 def show_evaluation(report: Document) -> None:
@@ -53,28 +54,9 @@ def show_evaluation(report: Document) -> None:
         | {"trained on": one["was_trained_on"]}
         for one in report["entries"]
     ]
-    _print_tables({"Scores": scores, "Slides": entries, "Failures": _failures(report)})
+    print_tables({"Scores": scores, "Slides": entries, "Failures": _failures(report)})
     if report["unlabelled"]:
         output_console().print(f"without annotations: {', '.join(report['unlabelled'])}", markup=False)
-
-
-def show_inspection(report: Document) -> None:
-    """Print the preflight."""
-    entries = report["entries"]
-    output_console().print(fields_table({"project": report["project"], "QuPath": report["qupath_version"]}))
-    _print_tables(
-        {
-            "Entries": [_entry(entry) for entry in entries],
-            "Objects": [_class(entry, one) for entry in entries for one in entry["classes"]],
-            "Annotations to look at": [_trouble(entry, one) for entry in entries for one in entry["troubles"]],
-            "Problems": [_problem(entry, one) for entry in entries for one in entry["problems"]],
-        }
-    )
-    for names in report["similar_classes"]:
-        listed = ", ".join(f"'{name}'" for name in names)
-        text = f"class names that differ only by case or blanks: {listed}; are they one class?"
-        output_console().print(text, markup=False)
-    _show_preview(report["training"])
 
 
 def rate_training(report: Document) -> ExitCode:
@@ -100,12 +82,6 @@ TELLING: Final[Mapping[str, Telling]] = {
 """By the kind of work."""
 
 
-def _print_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    for title, rows in tables.items():
-        if rows:
-            output_console().print(records_table(title, rows))
-
-
 def _failures(report: Document) -> list[dict[str, Any]]:
     return [{"failed": one["entry"], "reason": one["reason"], "message": one["message"]} for one in report["failures"]]
 
@@ -114,46 +90,3 @@ def _score(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     shares = {"IoU": scores["iou"], "recall": scores["recall"], "precision": scores["precision"]}
     told = {title: "-" if share is None else f"{share:.3f}" for title, share in shares.items()}
     return {"class": name, **told, "labelled px": f"{scores['true_px']:,}"}
-
-
-def _show_preview(training: Mapping[str, Any]) -> None:
-    if training["obstacle"] is not None:
-        output_console().print(f"training would refuse: {training['obstacle']}", markup=False)
-        return
-    rows = [
-        {"class": one["name"], "entries": one["entries"], "annotations": one["annotations"], "mm²": one["area_mm2"]}
-        for one in training["classes"]
-    ]
-    _print_tables({f"Training would use entries {', '.join(training['entries'])}": rows})
-
-
-def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    image = entry["image"]
-    calibration = image["calibration"]
-    return {
-        "id": entry["id"],
-        "name": entry["name"],
-        "size px": None if image["width_px"] is None else f"{image['width_px']} x {image['height_px']}",
-        "µm/px": None if calibration is None else f"{calibration['mpp_x']:.5g} x {calibration['mpp_y']:.5g}",
-        "from": image["calibration_source"],
-        "slide": image["slide"],
-    }
-
-
-def _class(entry: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "entry": entry["id"],
-        "class": one["name"],
-        "objects": one["objects"],
-        "annotations": one["annotations"],
-        "mm²": one["area_mm2"],
-        "": "ignored" if one["is_ignored"] else "",
-    }
-
-
-def _trouble(entry: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
-    return {"entry": entry["id"], "count": one["count"], "what": one["what"], "e.g.": one["examples"]}
-
-
-def _problem(entry: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
-    return {"entry": entry["id"], "reason": one["reason"], "message": one["message"]}

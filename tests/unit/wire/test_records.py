@@ -13,11 +13,13 @@ from qpbridge.wire.records import enum_number, enum_text, pack, unpack
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
 from qpbridge.workflows.export import ExportedEntry, ExportReport
-from qpbridge.workflows.inspect import (
+from qpbridge.workflows.inspecting.records import (
     ClassReport,
     EntryReport,
     ImageReport,
     InspectReport,
+    MissingFolder,
+    OrphanedData,
     TrainingClass,
     TrainingPreview,
     Trouble,
@@ -93,8 +95,17 @@ INSPECTED = InspectReport(
             id="1",
             name="a",
             image=SEEN,
+            has_data=True,
+            kinds={"annotation": 3, "tmaCore": 2**33},
+            locked=2,
+            complete_mm2=0.0,
+            metadata={"tissues": "Tumor"},
+            tags=("reviewed", "fold 1"),
+            notes=("found by its name",),
             classes=(
-                ClassReport(name="Tumor", is_ignored=False, objects=3, annotations=2, area_mm2=0.5),
+                ClassReport(
+                    name="Tumor", is_ignored=False, objects=3, annotations=2, area_mm2=0.5, tags=4, is_region=True
+                ),
                 ClassReport(name=None, is_ignored=True, objects=1, annotations=0, area_mm2=None),
             ),
             troubles=(Trouble(what="crosses itself", count=2, examples=("one", "two")),),
@@ -104,10 +115,18 @@ INSPECTED = InspectReport(
     ),
     similar_classes=(("Tumor", "tumor"), ("a", "A", "a ")),
     training=TrainingPreview(
-        classes=(TrainingClass(name="Tumor", entries=1, annotations=2, area_mm2=0.5),),
+        classes=(TrainingClass(name="Tumor", entries=1, annotations=2, area_mm2=0.5, patches=7),),
         entries=("1",),
         obstacle="too few classes",
+        patches=9,
+        patch_px=256,
+        patch_mpp=0.5,
+        nuclei=11,
+        complete_mm2=0.25,
     ),
+    ignored_classes=("Ignore*",),
+    missing=(MissingFolder(folder="I:/slides", slides=434),),
+    orphans=(OrphanedData(folder=Path("/p/data/7"), bytes=2**40),),
 )
 
 

@@ -1,26 +1,17 @@
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import shapely
 
 from qpbridge.core.geometry import PixelCalibration
-from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, ProjectNotFoundError
-from qpbridge.workflows.entries.failures import Failure
+from qpbridge.qupath.project import open_project
 from qpbridge.workflows.entries.sources import Source
-from qpbridge.workflows.inspect import (
-    ClassReport,
-    EntryReport,
-    ImageReport,
-    InspectReport,
-    InspectRequest,
-    inspect,
-    preview_training,
-    similar_names,
-)
+from qpbridge.workflows.inspect import InspectReport, InspectRequest, inspect, orphaned_data, similar_names
+from qpbridge.workflows.inspecting.records import ImageReport, MissingFolder
 
 TUMOR = PathClass("Tumor", (200, 0, 0))
 
@@ -32,17 +23,6 @@ def inspected(project: Path, **options: object) -> InspectReport:
 @pytest.fixture
 def made(data_dir: Path) -> Path:
     return data_dir / "made" / "qp-0.7.0" / "project"
-
-
-@pytest.fixture
-def report_of(made: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., EntryReport]:
-    """Look at slide_b (4096 x 3072 px of 0.25 µm) as if it had some objects."""
-
-    def look(*objects: PathObject) -> EntryReport:
-        monkeypatch.setattr(Source, "objects", lambda _: objects)
-        return inspected(made, entries=("slide_b.tif",)).entries[0]
-
-    return look
 
 
 def annotation(wkt: str, path_class: PathClass | None = TUMOR, name: str = "it", **options: object) -> PathObject:
@@ -67,6 +47,8 @@ def test_slides_sizes_and_the_source_of_pixel_sizes_are_told(made: Path) -> None
         height_px=3072,
         calibration=PixelCalibration.square(0.25),
         calibration_source="project",
+        uri="file:/data/histology/made/images/slide_a.tif",
+        found_by="moved with the project",
     )
     assert images["plain.png"].calibration_source == "missing"
     assert images["plain.png"].slide is not None
@@ -92,88 +74,19 @@ def test_entries_that_cannot_be_used_are_told_and_do_not_stop_the_rest(made: Pat
     assert report.entries[1].image.width_px == 4096
     assert report.entries[1].classes != ()
     assert report.training.obstacle is not None
-
-
-def test_areas_are_in_mm2_of_the_union_and_ignored_classes_have_none(report_of: Callable[..., EntryReport]) -> None:
-    ignored = PathClass("Ignore*", (0, 0, 0))
-    report = report_of(
-        annotation("POLYGON ((0 0, 400 0, 400 400, 0 400, 0 0))"),
-        annotation("POLYGON ((200 0, 600 0, 600 400, 200 400, 200 0))"),
-        annotation("POLYGON ((0 0, 400 0, 400 400, 0 400, 0 0))", ignored),
-    )
-
-    classes = {one.name: one for one in report.classes}
-
-    assert classes["Tumor"] == ClassReport(
-        name="Tumor", is_ignored=False, objects=2, annotations=2, area_mm2=pytest.approx(0.015)
-    )
-    assert classes["Ignore*"].is_ignored
-    assert classes["Ignore*"].area_mm2 is None
-
-
-@pytest.mark.parametrize(
-    ("trouble", "what"),
-    [
-        (annotation("POLYGON ((0 0, 10 0, 10 10, 0 10, 0 0))", None), "has no class"),
-        (annotation("POLYGON ((0 0, 10 0, 10 10, 0 10, 0 0))", plane=Plane(z=1)), "another plane"),
-        (annotation("LINESTRING (0 0, 10 10)"), "no area"),
-        (annotation("POLYGON ((0 0, 100 100, 100 0, 0 100, 0 0))"), "crosses itself"),
-        (annotation("POLYGON ((5000 0, 5010 0, 5010 10, 5000 10, 5000 0))"), "outside the image"),
-        (annotation("POLYGON ((4090 0, 5010 0, 5010 10, 4090 10, 4090 0))"), "beyond the image"),
-    ],
-)
-def test_annotations_that_cannot_be_used_are_counted_with_examples(
-    report_of: Callable[..., EntryReport], trouble: PathObject, what: str
-) -> None:
-    (found,) = report_of(annotation("POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0))"), trouble).troubles
-
-    assert what in found.what
-    assert (found.count, found.examples) == (1, ("it",))
-
-
-def test_areas_outside_the_image_do_not_count(report_of: Callable[..., EntryReport]) -> None:
-    report = report_of(annotation("POLYGON ((5000 0, 5010 0, 5010 10, 5000 10, 5000 0))"))
-
-    assert report.classes[0].area_mm2 == 0
+    assert report.missing == (MissingFolder(folder="/data/histology/made/images", slides=5),)
 
 
 def test_class_names_that_differ_only_by_case_or_blanks_are_told() -> None:
     assert similar_names(["Tumor", "tumor", "Stroma", " Tumor ", "Stroma"]) == (("Tumor", "tumor", " Tumor "),)
 
 
-def entry(key: str, areas_mm2: dict[str, float | None], problems: tuple[Failure, ...] = ()) -> EntryReport:
-    classes = tuple(
-        ClassReport(name=name, is_ignored=area is None, objects=1, annotations=1, area_mm2=area)
-        for name, area in areas_mm2.items()
-    )
-    return EntryReport(id=key, name=key, image=ImageReport(), classes=classes, problems=problems)
-
-
-def test_training_would_use_annotated_entries_without_problems() -> None:
-    broken = Failure(entry="3", reason="SLIDE_NOT_FOUND", message="")
-
-    preview = preview_training(
-        [
-            entry("1", {"Tumor": 1.0, "Stroma": 2.0, "Ignore*": None}),
-            entry("2", {"Tumor": 0.5}),
-            entry("3", {"Fat": 9.0}, (broken,)),
-            entry("4", {}),
-        ],
-        None,
-    )
-
-    assert preview.entries == ("1", "2")
-    assert {one.name: (one.entries, one.annotations, one.area_mm2) for one in preview.classes} == {
-        "Tumor": (2, 2, 1.5),
-        "Stroma": (1, 1, 2.0),
-    }
-
-
 def test_one_class_is_too_few_to_train_unless_its_rest_is_background(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     square = "POLYGON ((0 0, 9 0, 9 9, 0 9, 0 0))"
-    tumor, region = annotation(square), annotation(square, PathClass("Region*", (0, 0, 0)))
+    tumor = annotation(square)
+    region = annotation("POLYGON ((0 0, 999 0, 999 999, 0 999, 0 0))", PathClass("Region*", (0, 0, 0)))
 
     monkeypatch.setattr(Source, "objects", lambda _: (tumor,))
     alone = inspected(made, entries=("slide_b.tif",)).training
@@ -182,6 +95,19 @@ def test_one_class_is_too_few_to_train_unless_its_rest_is_background(
 
     assert "only 'Tumor'" in (alone.obstacle or "")
     assert inside_region.obstacle is None
+
+
+def test_what_training_leaves_out_and_what_belongs_to_nobody_is_told(made: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(made, project)
+    shutil.copytree(project / "data" / "1", project / "data" / "77")
+    (project / "data" / "78").mkdir()
+
+    report = inspected(project, entries=("1",))
+
+    assert report.ignored_classes == ("Ignore*",)
+    assert [(orphan.folder.name, orphan.bytes > 1000) for orphan in report.orphans] == [("77", True)]
+    assert orphaned_data(open_project(made)) == []
 
 
 def test_a_missing_project_is_refused(tmp_path: Path) -> None:

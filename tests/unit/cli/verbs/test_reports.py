@@ -1,7 +1,7 @@
 import pytest
 
 from qpbridge.cli.running import ExitCode
-from qpbridge.cli.verbs.reports import TELLING, show_evaluation, show_inspection
+from qpbridge.cli.verbs.reports import TELLING, show_evaluation
 from qpbridge.workflows.requests import KINDS
 
 SCORES = {"mean_iou": 0.5, "mean_recall": None, "mean_precision": 0.25, "labelled_px": 12345}
@@ -38,14 +38,3 @@ def test_a_score_that_is_not_defined_is_a_dash(capsys: pytest.CaptureFixture[str
     assert ["Tumor", "0.500", "-", "0.250", "12,345"] in rows
     assert ["mean", "0.500", "-", "0.250", "12,345"] in rows
     assert any("SLIDE_NOT_FOUND" in row for row in rows)
-
-
-def test_names_of_classes_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    training = {"obstacle": "the class '[bold]' has no area", "classes": [], "entries": []}
-    report = {"project": "/p", "qupath_version": "0.6.0", "entries": [], "training": training}
-
-    show_inspection({**report, "similar_classes": [["Tumor", "[red]tumor"]]})
-
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "'Tumor', '[red]tumor'; are they one class?" in shown
-    assert "training would refuse: the class '[bold]' has no area" in shown
