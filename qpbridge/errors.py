@@ -22,6 +22,8 @@
     │   ├── ProjectExistsError       a project lies already where one was to be made
     │   ├── DataExistsError          an image has objects already, which only QuPath changes
     │   ├── NothingToTrainError      no patch holds enough labelled pixels
+    │   ├── QupathMissingError       no QuPath that works, where one is needed
+    │   ├── QupathFailedError        QuPath's process died
     │   ├── PackageMissingError      an optional package must be installed first
     │   ├── WeightsMissingError      published weights to start from cannot be had
     │   ├── ServerRunningError       another server has the state folder
@@ -147,6 +149,14 @@ class DataExistsError(PreconditionError):
 
 class NothingToTrainError(PreconditionError):
     """No patch holds enough labelled pixels."""
+
+
+class QupathMissingError(PreconditionError):
+    """A real QuPath is needed, and there is none that works."""
+
+
+class QupathFailedError(PreconditionError):
+    """The process of QuPath died over what it was asked."""
 
 
 class PackageMissingError(PreconditionError):

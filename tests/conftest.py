@@ -1,12 +1,19 @@
 """Where tests find data."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Tests run side by side: threads of one that wait for threads of another cost far more than they gain.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+
+if TYPE_CHECKING:
+    from qpbridge.qupath.paquo_backend.process import QuPathProcess
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,3 +31,21 @@ def fixtures_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no fixtures at {folder}; set QPBRIDGE_FIXTURES to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def qupath() -> Iterator[QuPathProcess]:
+    """A real QuPath in its process; tests that need one skip where there is none."""
+    from qpbridge.errors import QupathMissingError
+    from qpbridge.qupath.paquo_backend.installation import ENVIRONMENT, told_folder
+    from qpbridge.qupath.paquo_backend.process import QuPathProcess
+
+    if told_folder() is None:
+        pytest.skip(f"no QuPath; run `{ENVIRONMENT}=FOLDER uv run pytest -m qupath` with the folder of one")
+    process = QuPathProcess()
+    try:
+        process.start()
+    except QupathMissingError as error:
+        pytest.skip(str(error))
+    yield process
+    process.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import typer
 
+from qpbridge.core.backend import BackendChoice
 from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError
 
@@ -56,6 +57,16 @@ RegionClass: TypeAlias = Annotated[
 ]
 
 
+BackendName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="auto|paquo|native",
+        help="Who reads the project; auto takes a real QuPath (paquo) where one works.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Which slides, and what is known of them."""
@@ -63,10 +74,16 @@ class Scope:
     entries: Entries = None
     mpp: PixelSize = None
     path_map: PathMap = None
+    backend: BackendName = "auto"
 
     def values(self) -> dict[str, Any]:
         """Return the fields of a request that these options are."""
-        return {"entries": names(self.entries), "mpp": self.mpp, "path_map": tuple(self.path_map or ())}
+        return {
+            "entries": names(self.entries),
+            "mpp": self.mpp,
+            "path_map": tuple(self.path_map or ()),
+            "backend": backend(self.backend),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +149,19 @@ def names(values: list[str] | None) -> tuple[str, ...] | None:
     if not values:
         return None
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def backend(value: str) -> BackendChoice:
+    """Return a backend given as an option.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is none of that name.
+    """
+    if value not in get_args(BackendChoice):
+        raise InvalidValueError(f"--backend takes {', '.join(get_args(BackendChoice))}, not '{value}'")
+    return cast(BackendChoice, value)
 
 
 def settings(values: list[str] | None) -> dict[str, str]:

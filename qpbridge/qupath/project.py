@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from qpbridge.core.backend import Backend
 from qpbridge.core.image_server import ImageServer
 from qpbridge.core.objects import NO_MAPPING, PathClass, PathObject
 from qpbridge.errors import (
@@ -28,7 +29,9 @@ SUFFIX: Final = ".qpproj"
 _DEFAULT_NAME: Final = f"project{SUFFIX}"
 _UNCLASSIFIED: Final = "Unclassified"
 _SAFE_ID: Final = re.compile(r"\w[\w.-]*")
-_NO_DATA: Final = QpData(objects=(), image_type=None, properties=NO_MAPPING)
+NO_DATA: Final = QpData(objects=(), image_type=None, properties=NO_MAPPING)
+"""Of an entry that QuPath never saved."""
+
 
 _T = TypeVar("_T")
 
@@ -100,6 +103,52 @@ class ProjectEntry:
         return parse_server(builder, self.label)
 
 
+class DataReader(Protocol):
+    """Reads what QuPath saved for an entry; each backend is one."""
+
+    @property
+    def backend(self) -> Backend:
+        """What reports say about it."""
+
+    def read_data(self, entry: ProjectEntry) -> QpData:
+        """Read the data of an entry; ``NO_DATA`` where QuPath saved none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeReader:
+    """Reads ``data.qpdata`` without Java.
+
+    Parameters
+    ----------
+    backend : Backend
+        What reports say about it.
+    """
+
+    backend: Backend = field(default_factory=Backend)
+
+    def read_data(self, entry: ProjectEntry) -> QpData:
+        """Read the data of an entry; ``NO_DATA`` where QuPath saved none.
+
+        Raises
+        ------
+        DamagedDataError
+            If the file is damaged or no data of QuPath; names entry, file and byte.
+        """
+        path = entry.data_path
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return NO_DATA
+        except OSError as error:
+            raise DamagedDataError(f"{entry.label}: {path} cannot be read: {error.strerror}") from error
+        try:
+            return read_qpdata(data)
+        except DamagedDataError as error:
+            backup = _backup(path)
+            advice = f"QuPath's backup {backup} may be whole" if backup.is_file() else "restore it from a backup"
+            raise DamagedDataError(f"{entry.label}: {path}: {error}; {advice}") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """A QuPath project as it stands on disk.
@@ -116,6 +165,8 @@ class Project:
         Classes of the project, in their order, without "Unclassified".
     entries : tuple of ProjectEntry
         Images, in their order.
+    reader : DataReader
+        The backend that opened it, which also reads its objects.
     """
 
     path: Path
@@ -123,6 +174,12 @@ class Project:
     uri: str | None
     classes: tuple[PathClass, ...]
     entries: tuple[ProjectEntry, ...]
+    reader: DataReader = field(default=NativeReader(), repr=False, compare=False)
+
+    @property
+    def backend(self) -> Backend:
+        """What reads it."""
+        return self.reader.backend
 
     @property
     def folder(self) -> Path:
@@ -158,19 +215,7 @@ class Project:
         DamagedDataError
             If the file is damaged or no data of QuPath; names entry, file and byte.
         """
-        path = entry.data_path
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return _NO_DATA
-        except OSError as error:
-            raise DamagedDataError(f"{entry.label}: {path} cannot be read: {error.strerror}") from error
-        try:
-            return read_qpdata(data)
-        except DamagedDataError as error:
-            backup = _backup(path)
-            advice = f"QuPath's backup {backup} may be whole" if backup.is_file() else "restore it from a backup"
-            raise DamagedDataError(f"{entry.label}: {path}: {error}; {advice}") from error
+        return self.reader.read_data(entry)
 
     def read_objects(self, entry: ProjectEntry) -> tuple[PathObject, ...]:
         """Read the objects of an entry, parents before their children; none where QuPath saved none.
@@ -208,13 +253,15 @@ class _ClassesFile(msgspec.Struct, rename="camel"):
     path_classes: list[_StoredClass] | None = None
 
 
-def open_project(path: Path) -> Project:
-    """Open a project of QuPath 0.2 to 0.7.
+def open_project(path: Path, backend: Backend | None = None) -> Project:
+    """Open a project of QuPath 0.2 to 0.7 without QuPath.
 
     Parameters
     ----------
     path : Path
         The ``.qpproj`` file, or the folder that holds it.
+    backend : Backend or None
+        What reports say about reading it so.
 
     Raises
     ------
@@ -223,7 +270,7 @@ def open_project(path: Path) -> Project:
     DamagedProjectError
         If a file of it is damaged; says which, and where in it.
     """
-    path = _project_file(path.absolute())
+    path = find_project(path.absolute())
     stored = _decoded(path, _ProjectFile)
     if stored.images is None and stored.version is None and stored.last_id is None:
         raise DamagedProjectError(f"{path} is no QuPath project: it has neither images nor a version")
@@ -237,10 +284,18 @@ def open_project(path: Path) -> Project:
         uri=stored.uri,
         classes=_classes(path.parent / "classifiers" / "classes.json"),
         entries=entries,
+        reader=NativeReader(backend or Backend()),
     )
 
 
-def _project_file(path: Path) -> Path:
+def find_project(path: Path) -> Path:
+    """Return the project file that a path names: itself, or the one in the folder.
+
+    Raises
+    ------
+    ProjectNotFoundError
+        If there is none, or several of which none is ``project.qpproj``.
+    """
     if path.is_file() and path.suffix == SUFFIX:
         return path
     if not path.is_dir():

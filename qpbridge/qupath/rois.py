@@ -152,7 +152,7 @@ def _polygons(proxies: Sequence[JavaObject]) -> Sequence[BaseGeometry]:
     used = is_plain[rings]
     polygons[is_plain] = shapely.polygons(shapely.linearrings(points[used], indices=renumbered[rings[used]]))
     for index in np.flatnonzero(~is_plain):
-        polygons[index] = _ring(points[rings == index])
+        polygons[index] = ring(points[rings == index])
     return list(polygons)
 
 
@@ -163,8 +163,8 @@ def _vertices(proxy: JavaObject) -> tuple[npt.NDArray[np.floating], npt.NDArray[
     return x, y
 
 
-def _ring(points: Points) -> BaseGeometry:
-    """Return a polygon of any number of vertices; of fewer than three, one without area."""
+def ring(points: Points) -> BaseGeometry:
+    """Return the polygon of any number of vertices, level-0 px; of fewer than three, one without area."""
     if not len(points):
         return shapely.Polygon()
     missing = max(0, _MIN_RING - 1 - len(points))
@@ -219,7 +219,7 @@ def _area(proxy: JavaObject) -> BaseGeometry:
     xs, ys = list_of(proxy.fields.get("x")), list_of(proxy.fields.get("y"))
     if len(xs) != len(ys):
         raise damaged(f"{len(xs)} rings of x but {len(ys)} of y", proxy)
-    rings = [_ring(_paired(x, y, proxy)) for x, y in zip(xs, ys, strict=True)]
+    rings = [ring(_paired(x, y, proxy)) for x, y in zip(xs, ys, strict=True)]
     lines = shapely.union_all([ring.boundary for ring in rings])
     area: BaseGeometry = shapely.build_area(shapely.node(lines))
     return area

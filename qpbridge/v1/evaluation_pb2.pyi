@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("project", "model", "predictions", "entries", "mpp", "device", "path_map", "out", "annotations", "annotations_mode", "region_class")
+    __slots__ = ("project", "model", "predictions", "entries", "mpp", "device", "path_map", "out", "annotations", "annotations_mode", "region_class", "backend")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,7 @@ class EvaluateRequest(_message.Message):
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     ANNOTATIONS_MODE_FIELD_NUMBER: _ClassVar[int]
     REGION_CLASS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     project: str
     model: str
     predictions: str
@@ -32,7 +33,8 @@ class EvaluateRequest(_message.Message):
     annotations: _containers.RepeatedCompositeFieldContainer[_objects_pb2.EntryAnnotations]
     annotations_mode: _objects_pb2.AnnotationsMode
     region_class: str
-    def __init__(self, project: _Optional[str] = ..., model: _Optional[str] = ..., predictions: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., path_map: _Optional[_Iterable[str]] = ..., out: _Optional[str] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ...) -> None: ...
+    backend: str
+    def __init__(self, project: _Optional[str] = ..., model: _Optional[str] = ..., predictions: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., path_map: _Optional[_Iterable[str]] = ..., out: _Optional[str] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("job",)

@@ -28,7 +28,7 @@ from qpbridge.v1 import objects_pb2 as qpbridge_dot_v1_dot_objects__pb2
 from qpbridge.v1 import reports_pb2 as qpbridge_dot_v1_dot_reports__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqpbridge/v1/prediction.proto\x12\x0bqpbridge.v1\x1a\x1aqpbridge/v1/geometry.proto\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\x1a\x19qpbridge/v1/reports.proto\"C\n\rProjectSource\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x03(\t\x12\x10\n\x08path_map\x18\x03 \x03(\t\"\x1d\n\x0cSlidesSource\x12\r\n\x05paths\x18\x01 \x03(\t\"\xf8\x03\n\x0ePredictRequest\x12-\n\x07project\x18\x01 \x01(\x0b\x32\x1a.qpbridge.v1.ProjectSourceH\x00\x12+\n\x06slides\x18\x02 \x01(\x0b\x32\x19.qpbridge.v1.SlidesSourceH\x00\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x03out\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x03mpp\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x0c\n\x04gzip\x18\x07 \x01(\x08\x12\x19\n\x0cmin_area_um2\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x11\n\tsmooth_um\x18\t \x01(\x01\x12\x1c\n\x0fuse_tissue_mask\x18\n \x01(\x08H\x04\x88\x01\x01\x12\x16\n\tmargin_px\x18\x0b \x01(\x05H\x05\x88\x01\x01\x12\x0c\n\x04seed\x18\x0c \x01(\x03\x12\x32\n\x0b\x61nnotations\x18\r \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\x0e \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsMode\x12\x0e\n\x06resume\x18\x0f \x01(\x08\x42\x08\n\x06sourceB\x06\n\x04_outB\x06\n\x04_mppB\x0f\n\r_min_area_um2B\x12\n\x10_use_tissue_maskB\x0c\n\n_margin_px\"0\n\x0fPredictResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job\"N\n\x0b\x45ntrySource\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x12\n\x05\x65ntry\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08path_map\x18\x03 \x03(\tB\x08\n\x06_entry\"\xcb\x03\n\x14PredictRegionRequest\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.qpbridge.v1.EntrySourceH\x00\x12\x0f\n\x05slide\x18\x02 \x01(\tH\x00\x12\r\n\x05model\x18\x03 \x01(\t\x12#\n\x06region\x18\x04 \x01(\x0b\x32\x13.qpbridge.v1.Region\x12\x10\n\x03mpp\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x19\n\x0cmin_area_um2\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\tsmooth_um\x18\x08 \x01(\x01\x12\x1c\n\x0fuse_tissue_mask\x18\t \x01(\x08H\x03\x88\x01\x01\x12\x16\n\tmargin_px\x18\n \x01(\x05H\x04\x88\x01\x01\x12\x0c\n\x04seed\x18\x0b \x01(\x03\x12\x32\n\x0b\x61nnotations\x18\x0c \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\r \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsModeB\x08\n\x06sourceB\x06\n\x04_mppB\x0f\n\r_min_area_um2B\x12\n\x10_use_tissue_maskB\x0c\n\n_margin_px\"\xa4\x01\n\x15PredictRegionResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.JobH\x00\x12+\n\x07objects\x18\x02 \x01(\x0b\x32\x18.qpbridge.v1.ObjectChunkH\x00\x12\x34\n\x08\x66inished\x18\x03 \x01(\x0b\x32 .qpbridge.v1.PredictRegionReportH\x00\x42\x07\n\x05\x65vent\"2\n\x11GetResultsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05\x65ntry\x18\x02 \x01(\t\"V\n\x12GetResultsResponse\x12(\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.qpbridge.v1.ResultsFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"C\n\x0bResultsFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nis_gzipped\x18\x03 \x01(\x08\x32\x8a\x02\n\x11PredictionService\x12\x46\n\x07Predict\x12\x1b.qpbridge.v1.PredictRequest\x1a\x1c.qpbridge.v1.PredictResponse\"\x00\x12Z\n\rPredictRegion\x12!.qpbridge.v1.PredictRegionRequest\x1a\".qpbridge.v1.PredictRegionResponse\"\x00\x30\x01\x12Q\n\nGetResults\x12\x1e.qpbridge.v1.GetResultsRequest\x1a\x1f.qpbridge.v1.GetResultsResponse\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqpbridge/v1/prediction.proto\x12\x0bqpbridge.v1\x1a\x1aqpbridge/v1/geometry.proto\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\x1a\x19qpbridge/v1/reports.proto\"C\n\rProjectSource\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x03(\t\x12\x10\n\x08path_map\x18\x03 \x03(\t\"\x1d\n\x0cSlidesSource\x12\r\n\x05paths\x18\x01 \x03(\t\"\x89\x04\n\x0ePredictRequest\x12-\n\x07project\x18\x01 \x01(\x0b\x32\x1a.qpbridge.v1.ProjectSourceH\x00\x12+\n\x06slides\x18\x02 \x01(\x0b\x32\x19.qpbridge.v1.SlidesSourceH\x00\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x03out\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x03mpp\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x0c\n\x04gzip\x18\x07 \x01(\x08\x12\x19\n\x0cmin_area_um2\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x11\n\tsmooth_um\x18\t \x01(\x01\x12\x1c\n\x0fuse_tissue_mask\x18\n \x01(\x08H\x04\x88\x01\x01\x12\x16\n\tmargin_px\x18\x0b \x01(\x05H\x05\x88\x01\x01\x12\x0c\n\x04seed\x18\x0c \x01(\x03\x12\x32\n\x0b\x61nnotations\x18\r \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\x0e \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsMode\x12\x0e\n\x06resume\x18\x0f \x01(\x08\x12\x0f\n\x07\x62\x61\x63kend\x18\x10 \x01(\tB\x08\n\x06sourceB\x06\n\x04_outB\x06\n\x04_mppB\x0f\n\r_min_area_um2B\x12\n\x10_use_tissue_maskB\x0c\n\n_margin_px\"0\n\x0fPredictResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job\"N\n\x0b\x45ntrySource\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x12\n\x05\x65ntry\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08path_map\x18\x03 \x03(\tB\x08\n\x06_entry\"\xcb\x03\n\x14PredictRegionRequest\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.qpbridge.v1.EntrySourceH\x00\x12\x0f\n\x05slide\x18\x02 \x01(\tH\x00\x12\r\n\x05model\x18\x03 \x01(\t\x12#\n\x06region\x18\x04 \x01(\x0b\x32\x13.qpbridge.v1.Region\x12\x10\n\x03mpp\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x19\n\x0cmin_area_um2\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\tsmooth_um\x18\x08 \x01(\x01\x12\x1c\n\x0fuse_tissue_mask\x18\t \x01(\x08H\x03\x88\x01\x01\x12\x16\n\tmargin_px\x18\n \x01(\x05H\x04\x88\x01\x01\x12\x0c\n\x04seed\x18\x0b \x01(\x03\x12\x32\n\x0b\x61nnotations\x18\x0c \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\r \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsModeB\x08\n\x06sourceB\x06\n\x04_mppB\x0f\n\r_min_area_um2B\x12\n\x10_use_tissue_maskB\x0c\n\n_margin_px\"\xa4\x01\n\x15PredictRegionResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.JobH\x00\x12+\n\x07objects\x18\x02 \x01(\x0b\x32\x18.qpbridge.v1.ObjectChunkH\x00\x12\x34\n\x08\x66inished\x18\x03 \x01(\x0b\x32 .qpbridge.v1.PredictRegionReportH\x00\x42\x07\n\x05\x65vent\"2\n\x11GetResultsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05\x65ntry\x18\x02 \x01(\t\"V\n\x12GetResultsResponse\x12(\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.qpbridge.v1.ResultsFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"C\n\x0bResultsFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nis_gzipped\x18\x03 \x01(\x08\x32\x8a\x02\n\x11PredictionService\x12\x46\n\x07Predict\x12\x1b.qpbridge.v1.PredictRequest\x1a\x1c.qpbridge.v1.PredictResponse\"\x00\x12Z\n\rPredictRegion\x12!.qpbridge.v1.PredictRegionRequest\x1a\".qpbridge.v1.PredictRegionResponse\"\x00\x30\x01\x12Q\n\nGetResults\x12\x1e.qpbridge.v1.GetResultsRequest\x1a\x1f.qpbridge.v1.GetResultsResponse\"\x00\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,21 +40,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLIDESSOURCE']._serialized_start=219
   _globals['_SLIDESSOURCE']._serialized_end=248
   _globals['_PREDICTREQUEST']._serialized_start=251
-  _globals['_PREDICTREQUEST']._serialized_end=755
-  _globals['_PREDICTRESPONSE']._serialized_start=757
-  _globals['_PREDICTRESPONSE']._serialized_end=805
-  _globals['_ENTRYSOURCE']._serialized_start=807
-  _globals['_ENTRYSOURCE']._serialized_end=885
-  _globals['_PREDICTREGIONREQUEST']._serialized_start=888
-  _globals['_PREDICTREGIONREQUEST']._serialized_end=1347
-  _globals['_PREDICTREGIONRESPONSE']._serialized_start=1350
-  _globals['_PREDICTREGIONRESPONSE']._serialized_end=1514
-  _globals['_GETRESULTSREQUEST']._serialized_start=1516
-  _globals['_GETRESULTSREQUEST']._serialized_end=1566
-  _globals['_GETRESULTSRESPONSE']._serialized_start=1568
-  _globals['_GETRESULTSRESPONSE']._serialized_end=1654
-  _globals['_RESULTSFILE']._serialized_start=1656
-  _globals['_RESULTSFILE']._serialized_end=1723
-  _globals['_PREDICTIONSERVICE']._serialized_start=1726
-  _globals['_PREDICTIONSERVICE']._serialized_end=1992
+  _globals['_PREDICTREQUEST']._serialized_end=772
+  _globals['_PREDICTRESPONSE']._serialized_start=774
+  _globals['_PREDICTRESPONSE']._serialized_end=822
+  _globals['_ENTRYSOURCE']._serialized_start=824
+  _globals['_ENTRYSOURCE']._serialized_end=902
+  _globals['_PREDICTREGIONREQUEST']._serialized_start=905
+  _globals['_PREDICTREGIONREQUEST']._serialized_end=1364
+  _globals['_PREDICTREGIONRESPONSE']._serialized_start=1367
+  _globals['_PREDICTREGIONRESPONSE']._serialized_end=1531
+  _globals['_GETRESULTSREQUEST']._serialized_start=1533
+  _globals['_GETRESULTSREQUEST']._serialized_end=1583
+  _globals['_GETRESULTSRESPONSE']._serialized_start=1585
+  _globals['_GETRESULTSRESPONSE']._serialized_end=1671
+  _globals['_RESULTSFILE']._serialized_start=1673
+  _globals['_RESULTSFILE']._serialized_end=1740
+  _globals['_PREDICTIONSERVICE']._serialized_start=1743
+  _globals['_PREDICTIONSERVICE']._serialized_end=2009
 # @@protoc_insertion_point(module_scope)

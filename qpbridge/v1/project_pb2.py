@@ -27,7 +27,7 @@ from qpbridge.v1 import objects_pb2 as qpbridge_dot_v1_dot_objects__pb2
 from qpbridge.v1 import reports_pb2 as qpbridge_dot_v1_dot_reports__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qpbridge/v1/project.proto\x12\x0bqpbridge.v1\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\x1a\x19qpbridge/v1/reports.proto\"{\n\x15InspectProjectRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x03(\t\x12\x10\n\x03mpp\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08path_map\x18\x04 \x03(\t\x12\x14\n\x0cregion_class\x18\x05 \x01(\tB\x06\n\x04_mpp\"D\n\x16InspectProjectResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.qpbridge.v1.InspectReport\"L\n\x12ListEntriesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x13ListEntriesResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.qpbridge.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\xd0\x01\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x32\n\x08metadata\x18\x04 \x03(\x0b\x32 .qpbridge.v1.Entry.MetadataEntry\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x10\n\x08has_data\x18\x06 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_description\"L\n\x12ListClassesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListClassesResponse\x12\'\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x16.qpbridge.v1.PathClass\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc3\x01\n\x14\x45xportProjectRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0b\n\x03out\x18\x02 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x03 \x03(\t\x12\x0c\n\x04gzip\x18\x04 \x01(\x08\x12\x18\n\x10\x61nnotations_only\x18\x05 \x01(\x08\x12\x12\n\nlabel_maps\x18\x06 \x01(\x08\x12\x10\n\x03mpp\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08path_map\x18\x08 \x03(\t\x12\x14\n\x0cregion_class\x18\t \x01(\tB\x06\n\x04_mpp\"6\n\x15\x45xportProjectResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job2\xef\x02\n\x0eProjectService\x12[\n\x0eInspectProject\x12\".qpbridge.v1.InspectProjectRequest\x1a#.qpbridge.v1.InspectProjectResponse\"\x00\x12R\n\x0bListEntries\x12\x1f.qpbridge.v1.ListEntriesRequest\x1a .qpbridge.v1.ListEntriesResponse\"\x00\x12R\n\x0bListClasses\x12\x1f.qpbridge.v1.ListClassesRequest\x1a .qpbridge.v1.ListClassesResponse\"\x00\x12X\n\rExportProject\x12!.qpbridge.v1.ExportProjectRequest\x1a\".qpbridge.v1.ExportProjectResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qpbridge/v1/project.proto\x12\x0bqpbridge.v1\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\x1a\x19qpbridge/v1/reports.proto\"\x8c\x01\n\x15InspectProjectRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x02 \x03(\t\x12\x10\n\x03mpp\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08path_map\x18\x04 \x03(\t\x12\x14\n\x0cregion_class\x18\x05 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x06 \x01(\tB\x06\n\x04_mpp\"D\n\x16InspectProjectResponse\x12*\n\x06report\x18\x01 \x01(\x0b\x32\x1a.qpbridge.v1.InspectReport\"L\n\x12ListEntriesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x13ListEntriesResponse\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.qpbridge.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\"\xd0\x01\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x32\n\x08metadata\x18\x04 \x03(\x0b\x32 .qpbridge.v1.Entry.MetadataEntry\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x10\n\x08has_data\x18\x06 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_description\"L\n\x12ListClassesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListClassesResponse\x12\'\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x16.qpbridge.v1.PathClass\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd4\x01\n\x14\x45xportProjectRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0b\n\x03out\x18\x02 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x03 \x03(\t\x12\x0c\n\x04gzip\x18\x04 \x01(\x08\x12\x18\n\x10\x61nnotations_only\x18\x05 \x01(\x08\x12\x12\n\nlabel_maps\x18\x06 \x01(\x08\x12\x10\n\x03mpp\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08path_map\x18\x08 \x03(\t\x12\x14\n\x0cregion_class\x18\t \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\n \x01(\tB\x06\n\x04_mpp\"6\n\x15\x45xportProjectResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job2\xef\x02\n\x0eProjectService\x12[\n\x0eInspectProject\x12\".qpbridge.v1.InspectProjectRequest\x1a#.qpbridge.v1.InspectProjectResponse\"\x00\x12R\n\x0bListEntries\x12\x1f.qpbridge.v1.ListEntriesRequest\x1a .qpbridge.v1.ListEntriesResponse\"\x00\x12R\n\x0bListClasses\x12\x1f.qpbridge.v1.ListClassesRequest\x1a .qpbridge.v1.ListClassesResponse\"\x00\x12X\n\rExportProject\x12!.qpbridge.v1.ExportProjectRequest\x1a\".qpbridge.v1.ExportProjectResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,26 +36,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENTRY_METADATAENTRY']._loaded_options = None
   _globals['_ENTRY_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_INSPECTPROJECTREQUEST']._serialized_start=119
-  _globals['_INSPECTPROJECTREQUEST']._serialized_end=242
-  _globals['_INSPECTPROJECTRESPONSE']._serialized_start=244
-  _globals['_INSPECTPROJECTRESPONSE']._serialized_end=312
-  _globals['_LISTENTRIESREQUEST']._serialized_start=314
-  _globals['_LISTENTRIESREQUEST']._serialized_end=390
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=392
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=495
-  _globals['_ENTRY']._serialized_start=498
-  _globals['_ENTRY']._serialized_end=706
-  _globals['_ENTRY_METADATAENTRY']._serialized_start=643
-  _globals['_ENTRY_METADATAENTRY']._serialized_end=690
-  _globals['_LISTCLASSESREQUEST']._serialized_start=708
-  _globals['_LISTCLASSESREQUEST']._serialized_end=784
-  _globals['_LISTCLASSESRESPONSE']._serialized_start=786
-  _globals['_LISTCLASSESRESPONSE']._serialized_end=873
-  _globals['_EXPORTPROJECTREQUEST']._serialized_start=876
-  _globals['_EXPORTPROJECTREQUEST']._serialized_end=1071
-  _globals['_EXPORTPROJECTRESPONSE']._serialized_start=1073
-  _globals['_EXPORTPROJECTRESPONSE']._serialized_end=1127
-  _globals['_PROJECTSERVICE']._serialized_start=1130
-  _globals['_PROJECTSERVICE']._serialized_end=1497
+  _globals['_INSPECTPROJECTREQUEST']._serialized_start=120
+  _globals['_INSPECTPROJECTREQUEST']._serialized_end=260
+  _globals['_INSPECTPROJECTRESPONSE']._serialized_start=262
+  _globals['_INSPECTPROJECTRESPONSE']._serialized_end=330
+  _globals['_LISTENTRIESREQUEST']._serialized_start=332
+  _globals['_LISTENTRIESREQUEST']._serialized_end=408
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=410
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=513
+  _globals['_ENTRY']._serialized_start=516
+  _globals['_ENTRY']._serialized_end=724
+  _globals['_ENTRY_METADATAENTRY']._serialized_start=661
+  _globals['_ENTRY_METADATAENTRY']._serialized_end=708
+  _globals['_LISTCLASSESREQUEST']._serialized_start=726
+  _globals['_LISTCLASSESREQUEST']._serialized_end=802
+  _globals['_LISTCLASSESRESPONSE']._serialized_start=804
+  _globals['_LISTCLASSESRESPONSE']._serialized_end=891
+  _globals['_EXPORTPROJECTREQUEST']._serialized_start=894
+  _globals['_EXPORTPROJECTREQUEST']._serialized_end=1106
+  _globals['_EXPORTPROJECTRESPONSE']._serialized_start=1108
+  _globals['_EXPORTPROJECTRESPONSE']._serialized_end=1162
+  _globals['_PROJECTSERVICE']._serialized_start=1165
+  _globals['_PROJECTSERVICE']._serialized_end=1532
 # @@protoc_insertion_point(module_scope)

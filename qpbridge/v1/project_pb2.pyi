@@ -10,18 +10,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class InspectProjectRequest(_message.Message):
-    __slots__ = ("project", "entries", "mpp", "path_map", "region_class")
+    __slots__ = ("project", "entries", "mpp", "path_map", "region_class", "backend")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     MPP_FIELD_NUMBER: _ClassVar[int]
     PATH_MAP_FIELD_NUMBER: _ClassVar[int]
     REGION_CLASS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     project: str
     entries: _containers.RepeatedScalarFieldContainer[str]
     mpp: float
     path_map: _containers.RepeatedScalarFieldContainer[str]
     region_class: str
-    def __init__(self, project: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., mpp: _Optional[float] = ..., path_map: _Optional[_Iterable[str]] = ..., region_class: _Optional[str] = ...) -> None: ...
+    backend: str
+    def __init__(self, project: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., mpp: _Optional[float] = ..., path_map: _Optional[_Iterable[str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ...) -> None: ...
 
 class InspectProjectResponse(_message.Message):
     __slots__ = ("report",)
@@ -91,7 +93,7 @@ class ListClassesResponse(_message.Message):
     def __init__(self, classes: _Optional[_Iterable[_Union[_objects_pb2.PathClass, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ExportProjectRequest(_message.Message):
-    __slots__ = ("project", "out", "entries", "gzip", "annotations_only", "label_maps", "mpp", "path_map", "region_class")
+    __slots__ = ("project", "out", "entries", "gzip", "annotations_only", "label_maps", "mpp", "path_map", "region_class", "backend")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     OUT_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +103,7 @@ class ExportProjectRequest(_message.Message):
     MPP_FIELD_NUMBER: _ClassVar[int]
     PATH_MAP_FIELD_NUMBER: _ClassVar[int]
     REGION_CLASS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     project: str
     out: str
     entries: _containers.RepeatedScalarFieldContainer[str]
@@ -110,7 +113,8 @@ class ExportProjectRequest(_message.Message):
     mpp: float
     path_map: _containers.RepeatedScalarFieldContainer[str]
     region_class: str
-    def __init__(self, project: _Optional[str] = ..., out: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., gzip: _Optional[bool] = ..., annotations_only: _Optional[bool] = ..., label_maps: _Optional[bool] = ..., mpp: _Optional[float] = ..., path_map: _Optional[_Iterable[str]] = ..., region_class: _Optional[str] = ...) -> None: ...
+    backend: str
+    def __init__(self, project: _Optional[str] = ..., out: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., gzip: _Optional[bool] = ..., annotations_only: _Optional[bool] = ..., label_maps: _Optional[bool] = ..., mpp: _Optional[float] = ..., path_map: _Optional[_Iterable[str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ...) -> None: ...
 
 class ExportProjectResponse(_message.Message):
     __slots__ = ("job",)

@@ -8,8 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Backend(_message.Message):
+    __slots__ = ("name", "detail", "warning")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    detail: str
+    warning: str
+    def __init__(self, name: _Optional[str] = ..., detail: _Optional[str] = ..., warning: _Optional[str] = ...) -> None: ...
+
 class TrainReport(_message.Message):
-    __slots__ = ("bundle", "digest", "classes", "training_entries", "validation_entries", "training_patches", "validation_patches", "best_epoch", "epochs", "mean_iou", "class_iou", "device", "duration_s", "failures")
+    __slots__ = ("bundle", "digest", "classes", "training_entries", "validation_entries", "training_patches", "validation_patches", "best_epoch", "epochs", "mean_iou", "class_iou", "device", "duration_s", "failures", "backend")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +34,7 @@ class TrainReport(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     digest: str
     classes: _containers.RepeatedScalarFieldContainer[str]
@@ -38,7 +49,8 @@ class TrainReport(_message.Message):
     device: str
     duration_s: float
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
-    def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., training_entries: _Optional[_Iterable[str]] = ..., validation_entries: _Optional[_Iterable[str]] = ..., training_patches: _Optional[int] = ..., validation_patches: _Optional[int] = ..., best_epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., mean_iou: _Optional[float] = ..., class_iou: _Optional[_Iterable[_Union[ClassIou, _Mapping]]] = ..., device: _Optional[str] = ..., duration_s: _Optional[float] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ...) -> None: ...
+    backend: Backend
+    def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., training_entries: _Optional[_Iterable[str]] = ..., validation_entries: _Optional[_Iterable[str]] = ..., training_patches: _Optional[int] = ..., validation_patches: _Optional[int] = ..., best_epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., mean_iou: _Optional[float] = ..., class_iou: _Optional[_Iterable[_Union[ClassIou, _Mapping]]] = ..., device: _Optional[str] = ..., duration_s: _Optional[float] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
 
 class ClassIou(_message.Message):
     __slots__ = ("name", "iou")
@@ -49,14 +61,16 @@ class ClassIou(_message.Message):
     def __init__(self, name: _Optional[str] = ..., iou: _Optional[float] = ...) -> None: ...
 
 class PredictReport(_message.Message):
-    __slots__ = ("out", "slides", "failures")
+    __slots__ = ("out", "slides", "failures", "backend")
     OUT_FIELD_NUMBER: _ClassVar[int]
     SLIDES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     out: str
     slides: _containers.RepeatedCompositeFieldContainer[SlideResult]
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
-    def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ...) -> None: ...
+    backend: Backend
+    def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
 
 class SlideResult(_message.Message):
     __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings")
@@ -121,18 +135,20 @@ class PredictRegionReport(_message.Message):
     def __init__(self, objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., fingerprint: _Optional[str] = ..., model_digest: _Optional[str] = ..., duration_s: _Optional[float] = ...) -> None: ...
 
 class EvaluateReport(_message.Message):
-    __slots__ = ("scores", "labelled_share", "entries", "failures", "unlabelled")
+    __slots__ = ("scores", "labelled_share", "entries", "failures", "unlabelled", "backend")
     SCORES_FIELD_NUMBER: _ClassVar[int]
     LABELLED_SHARE_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     UNLABELLED_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     scores: Scores
     labelled_share: float
     entries: _containers.RepeatedCompositeFieldContainer[EntryScores]
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
     unlabelled: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, scores: _Optional[_Union[Scores, _Mapping]] = ..., labelled_share: _Optional[float] = ..., entries: _Optional[_Iterable[_Union[EntryScores, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[str]] = ...) -> None: ...
+    backend: Backend
+    def __init__(self, scores: _Optional[_Union[Scores, _Mapping]] = ..., labelled_share: _Optional[float] = ..., entries: _Optional[_Iterable[_Union[EntryScores, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[str]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
 
 class EntryScores(_message.Message):
     __slots__ = ("key", "name", "was_trained_on", "labelled_share", "scores")
@@ -205,14 +221,16 @@ class ConfusionRow(_message.Message):
     def __init__(self, name: _Optional[str] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExportReport(_message.Message):
-    __slots__ = ("out", "entries", "failures")
+    __slots__ = ("out", "entries", "failures", "backend")
     OUT_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     out: str
     entries: _containers.RepeatedCompositeFieldContainer[ExportedEntry]
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
-    def __init__(self, out: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[ExportedEntry, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ...) -> None: ...
+    backend: Backend
+    def __init__(self, out: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[ExportedEntry, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
 
 class ExportedEntry(_message.Message):
     __slots__ = ("id", "name", "objects", "geojson", "label_map")
@@ -241,12 +259,13 @@ class ExportModelReport(_message.Message):
     def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., onnx: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class InspectReport(_message.Message):
-    __slots__ = ("project", "qupath_version", "entries", "similar_classes", "training", "ignored_classes", "missing", "orphans")
+    __slots__ = ("project", "qupath_version", "entries", "similar_classes", "training", "backend", "ignored_classes", "missing", "orphans")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     QUPATH_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     SIMILAR_CLASSES_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     IGNORED_CLASSES_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
     ORPHANS_FIELD_NUMBER: _ClassVar[int]
@@ -255,10 +274,11 @@ class InspectReport(_message.Message):
     entries: _containers.RepeatedCompositeFieldContainer[EntryReport]
     similar_classes: _containers.RepeatedCompositeFieldContainer[SimilarNames]
     training: TrainingPreview
+    backend: Backend
     ignored_classes: _containers.RepeatedScalarFieldContainer[str]
     missing: _containers.RepeatedCompositeFieldContainer[MissingFolder]
     orphans: _containers.RepeatedCompositeFieldContainer[OrphanedData]
-    def __init__(self, project: _Optional[str] = ..., qupath_version: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[EntryReport, _Mapping]]] = ..., similar_classes: _Optional[_Iterable[_Union[SimilarNames, _Mapping]]] = ..., training: _Optional[_Union[TrainingPreview, _Mapping]] = ..., ignored_classes: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[MissingFolder, _Mapping]]] = ..., orphans: _Optional[_Iterable[_Union[OrphanedData, _Mapping]]] = ...) -> None: ...
+    def __init__(self, project: _Optional[str] = ..., qupath_version: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[EntryReport, _Mapping]]] = ..., similar_classes: _Optional[_Iterable[_Union[SimilarNames, _Mapping]]] = ..., training: _Optional[_Union[TrainingPreview, _Mapping]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., ignored_classes: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[_Union[MissingFolder, _Mapping]]] = ..., orphans: _Optional[_Iterable[_Union[OrphanedData, _Mapping]]] = ...) -> None: ...
 
 class MissingFolder(_message.Message):
     __slots__ = ("folder", "slides")

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainRequest(_message.Message):
-    __slots__ = ("project", "out", "family", "preset", "classes", "entries", "validation", "settings", "mpp", "device", "seed", "path_map", "annotations", "annotations_mode", "region_class")
+    __slots__ = ("project", "out", "family", "preset", "classes", "entries", "validation", "settings", "mpp", "device", "seed", "path_map", "annotations", "annotations_mode", "region_class", "backend")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class TrainRequest(_message.Message):
     ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
     ANNOTATIONS_MODE_FIELD_NUMBER: _ClassVar[int]
     REGION_CLASS_FIELD_NUMBER: _ClassVar[int]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
     project: str
     out: str
     family: str
@@ -47,7 +48,8 @@ class TrainRequest(_message.Message):
     annotations: _containers.RepeatedCompositeFieldContainer[_objects_pb2.EntryAnnotations]
     annotations_mode: _objects_pb2.AnnotationsMode
     region_class: str
-    def __init__(self, project: _Optional[str] = ..., out: _Optional[str] = ..., family: _Optional[str] = ..., preset: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[str]] = ..., validation: _Optional[_Iterable[str]] = ..., settings: _Optional[_Mapping[str, str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., path_map: _Optional[_Iterable[str]] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ...) -> None: ...
+    backend: str
+    def __init__(self, project: _Optional[str] = ..., out: _Optional[str] = ..., family: _Optional[str] = ..., preset: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[str]] = ..., validation: _Optional[_Iterable[str]] = ..., settings: _Optional[_Mapping[str, str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., path_map: _Optional[_Iterable[str]] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ...) -> None: ...
 
 class TrainResponse(_message.Message):
     __slots__ = ("job",)

@@ -62,6 +62,8 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.ProjectExistsError: Cause(grpc.StatusCode.ALREADY_EXISTS, 409),
     errors.DataExistsError: Cause(grpc.StatusCode.ALREADY_EXISTS, 409),
     errors.NothingToTrainError: _UNREADY,
+    errors.QupathMissingError: _UNREADY,
+    errors.QupathFailedError: _UNREADY,
     errors.PackageMissingError: _UNREADY,
     errors.WeightsMissingError: _UNREADY,
     errors.ServerRunningError: Cause(grpc.StatusCode.ABORTED, 409),

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -14,6 +14,7 @@ import msgspec
 import shapely
 
 from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.backend import Backend
 from qpbridge.core.objects import PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.errors import (
@@ -32,7 +33,7 @@ from qpbridge.vector.labels import UNLABELLED, LabelRule, label_rule, read_label
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import RUN_FILE, find_results, results_file
-from qpbridge.workflows.entries.sources import OpenedSource, Source, sources_of_project
+from qpbridge.workflows.entries.sources import OpenedSource, Source, open_told, sources_in
 from qpbridge.workflows.requests import EvaluateRequest
 
 __all__ = ["EntryScore", "EvaluateRequest", "EvaluationReport", "evaluate"]
@@ -89,12 +90,15 @@ class EvaluationReport:
         Entries that could not be compared.
     unlabelled : tuple of str
         Names of entries without labelled pixels.
+    backend : Backend
+        What read the project.
     """
 
     pooled: ConfusionMatrix
     entries: tuple[EntryScore, ...]
     failures: tuple[Failure, ...] = ()
     unlabelled: tuple[str, ...] = ()
+    backend: Backend = field(default_factory=Backend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; undefined scores are None."""
@@ -115,6 +119,7 @@ class EvaluationReport:
             ],
             "failures": [asdict(failure) for failure in self.failures],
             "unlabelled": list(self.unlabelled),
+            "backend": asdict(self.backend),
         }
 
 
@@ -148,8 +153,9 @@ def evaluate(request: EvaluateRequest, progress: Progress, load: LoadBundle | No
     CancelledError
         If somebody asked to stop.
     """
+    project = open_told(request.project, request.backend, progress)
     sources = with_annotations(
-        sources_of_project(request.project, request.entries, request.path_map),
+        sources_in(project, request.entries, request.path_map),
         request.annotations,
         request.annotations_mode,
     )
@@ -171,6 +177,7 @@ def evaluate(request: EvaluateRequest, progress: Progress, load: LoadBundle | No
         entries=tuple(entries),
         failures=tuple(failures.found),
         unlabelled=tuple(unlabelled),
+        backend=project.backend,
     )
     if request.out is not None:
         write_bytes(request.out, msgspec.json.format(msgspec.json.encode(report.to_dict()), indent=2) + b"\n")

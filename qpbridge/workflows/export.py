@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
+from qpbridge.core.backend import Backend
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.core.objects import PathClass, PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError, PixelSizeMissingError
 from qpbridge.files import atomic_file, write_bytes
 from qpbridge.qupath.geojson import write_objects
-from qpbridge.qupath.project import open_project
 from qpbridge.vector.labels import UNLABELLED, is_learnt, label_rule, read_labels
 from qpbridge.vector.raster import rasterize
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import results_file
-from qpbridge.workflows.entries.sources import Source, sources_of_project
+from qpbridge.workflows.entries.sources import Source, open_told, sources_in
 from qpbridge.workflows.requests import ExportRequest
 
 __all__ = ["ExportReport", "ExportRequest", "ExportedEntry", "LabelFrame", "LabelTable", "export"]
@@ -54,11 +54,12 @@ class ExportedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What was written, and which entries failed."""
+    """What was written, which entries failed, and what read the project."""
 
     out: Path
     entries: tuple[ExportedEntry, ...]
     failures: tuple[Failure, ...]
+    backend: Backend = field(default_factory=Backend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -79,8 +80,9 @@ def export(request: ExportRequest, progress: Progress) -> ExportReport:
     CancelledError
         If somebody asked to stop.
     """
-    sources = sources_of_project(request.project, request.entries, request.path_map)
-    labels = LabelTable(open_project(request.project).classes, request.region_class)
+    project = open_told(request.project, request.backend, progress)
+    sources = sources_in(project, request.entries, request.path_map)
+    labels = LabelTable(project.classes, request.region_class)
     exported: list[ExportedEntry] = []
     failures = Failures(progress)
     for source in one_by_one(sources, "export", progress):
@@ -91,7 +93,9 @@ def export(request: ExportRequest, progress: Progress) -> ExportReport:
                 exported[-1] = replace(exported[-1], label_map=_write_label_map(source, objects, request, labels))
     if request.label_maps:
         write_bytes(request.out / CLASSES_FILE, labels.as_json(request.mpp))
-    return ExportReport(out=request.out, entries=tuple(exported), failures=tuple(failures.found))
+    return ExportReport(
+        out=request.out, entries=tuple(exported), failures=tuple(failures.found), backend=project.backend
+    )
 
 
 class LabelTable:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from qpbridge.core.objects import PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.qupath.locate import folders_of
-from qpbridge.qupath.project import Project, open_project
+from qpbridge.qupath.project import Project
 from qpbridge.workflows.entries.failures import one_by_one
-from qpbridge.workflows.entries.sources import sources_of_project
+from qpbridge.workflows.entries.sources import open_told, sources_in
 from qpbridge.workflows.inspecting.entries import inspect_entry
 from qpbridge.workflows.inspecting.previewing import preview_training
 from qpbridge.workflows.inspecting.records import EntryReport, InspectReport, MissingFolder, OrphanedData
@@ -31,8 +31,8 @@ def inspect(request: InspectRequest, progress: Progress) -> InspectReport:
     CancelledError
         If somebody asked to stop.
     """
-    project = open_project(request.project)
-    sources = sources_of_project(request.project, request.entries, request.path_map)
+    project = open_told(request.project, request.backend, progress)
+    sources = sources_in(project, request.entries, request.path_map)
     found: list[tuple[EntryReport, Sequence[PathObject]]] = []
     for source in one_by_one(sources, "inspect", progress):
         entry, objects = inspect_entry(source, request.mpp, request.region_class)
@@ -50,6 +50,7 @@ def inspect(request: InspectRequest, progress: Progress) -> InspectReport:
         ignored_classes=tuple(name for name, is_ignored in {**listed, **classes}.items() if is_ignored),
         missing=_missing(entries),
         orphans=tuple(orphaned_data(project)),
+        backend=project.backend,
     )
 
 

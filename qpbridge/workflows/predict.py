@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from qpbridge.core.backend import Backend
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, InvalidValueError
 from qpbridge.files import sha256, write_bytes
@@ -15,7 +17,14 @@ from qpbridge.qupath.geojson import write_objects
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failures, one_by_one
 from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, results_file
-from qpbridge.workflows.entries.sources import OpenedSource, Source, is_project, sources_of_project, sources_of_slides
+from qpbridge.workflows.entries.sources import (
+    OpenedSource,
+    Source,
+    is_project,
+    open_told,
+    sources_in,
+    sources_of_slides,
+)
 from qpbridge.workflows.predicting.areas import interest_digest, interest_of
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
 from qpbridge.workflows.predicting.record import RunRecord
@@ -60,7 +69,7 @@ def predict(request: PredictRequest, progress: Progress, load: LoadBundle | None
     CancelledError
         If somebody asked to stop.
     """
-    sources = with_annotations(_sources(request), request.annotations, request.annotations_mode)
+    sources = with_annotations(_sources(request, progress), request.annotations, request.annotations_mode)
     stems = distinct_stems([source.file_stem for source in sources])
     noted = NotedProgress(progress)
     predictor = Predictor(request, (load or load_bundle)(request.model), noted)
@@ -80,7 +89,9 @@ def predict(request: PredictRequest, progress: Progress, load: LoadBundle | None
     finally:
         run.write(status, failures.found)
         write_bytes(request.out / SUMMARY_FILE, summary_csv(run.results))
-    return PredictReport(out=request.out, results=tuple(run.results), failures=tuple(failures.found))
+    return PredictReport(
+        out=request.out, results=tuple(run.results), failures=tuple(failures.found), backend=_backend(sources)
+    )
 
 
 def _predict(predictor: Predictor, run: RunRecord, source: Source, file: Path) -> SlideResult:
@@ -122,13 +133,18 @@ def _write(
     )
 
 
-def _sources(request: PredictRequest) -> list[Source]:
+def _backend(sources: Sequence[Source]) -> Backend | None:
+    return next((source.project.backend for source in sources if source.project is not None), None)
+
+
+def _sources(request: PredictRequest, progress: Progress) -> list[Source]:
     projects = [path for path in request.inputs if path.is_dir() or is_project(path)]
     if not request.inputs or (projects and len(request.inputs) > 1):
         given = ", ".join(map(str, request.inputs)) or "nothing"
         raise InvalidValueError(f"give one project, or one or more slides, not {given}")
     if projects:
-        return sources_of_project(projects[0], request.entries, request.path_map)
+        project = open_told(projects[0], request.backend, progress)
+        return sources_in(project, request.entries, request.path_map)
     if request.entries is not None:
         raise InvalidValueError(f"entries {', '.join(request.entries)} belong to a project, but slides were given")
     return sources_of_slides(request.inputs)

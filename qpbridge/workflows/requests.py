@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from qpbridge.core.backend import BackendChoice
 from qpbridge.core.geometry import Region
 from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError, UnknownNameError
@@ -46,6 +47,8 @@ class TrainRequest:
         Of all chance.
     path_map : tuple of str
         Rules ``FROM=TO`` that say where the project's slides lie.
+    backend : {"auto", "paquo", "native"}
+        See ``BackendChoice``.
     annotations : mapping of str to str
         GeoJSON texts by entry id or image name: the objects of an open viewer that are not saved.
     annotations_mode : {"replace", "add"}
@@ -66,6 +69,7 @@ class TrainRequest:
     device: str = "auto"
     seed: int = 0
     path_map: tuple[str, ...] = ()
+    backend: BackendChoice = "auto"
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
     region_class: str = REGION_CLASS
@@ -91,6 +95,8 @@ class PredictRequest:
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     path_map : tuple of str
         Rules ``FROM=TO`` that say where the project's slides lie.
+    backend : {"auto", "paquo", "native"}
+        See ``BackendChoice``.
     gzip : bool
         Write ``.geojson.gz``.
     min_area_um2, smooth_um : float
@@ -117,6 +123,7 @@ class PredictRequest:
     mpp: float | None = None
     device: str = "auto"
     path_map: tuple[str, ...] = ()
+    backend: BackendChoice = "auto"
     gzip: bool = False
     min_area_um2: float = DEFAULT_MIN_AREA_UM2
     smooth_um: float = 0.0
@@ -182,6 +189,8 @@ class EvaluateRequest:
         As for ``predict``.
     path_map : tuple of str
         Rules ``FROM=TO`` that say where the project's slides lie.
+    backend : {"auto", "paquo", "native"}
+        See ``BackendChoice``.
     out : Path or None
         JSON file for the report.
     annotations, annotations_mode
@@ -197,6 +206,7 @@ class EvaluateRequest:
     mpp: float | None = None
     device: str = "auto"
     path_map: tuple[str, ...] = ()
+    backend: BackendChoice = "auto"
     out: Path | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
@@ -225,6 +235,8 @@ class ExportRequest:
         Pixel size of the label maps, µm/px; None for the slide's own pixels.
     path_map : tuple of str
         Rules ``FROM=TO``.
+    backend : {"auto", "paquo", "native"}
+        See ``BackendChoice``.
     region_class : str
         Class of annotations that mark areas as completely annotated.
     """
@@ -237,6 +249,7 @@ class ExportRequest:
     label_maps: bool = False
     mpp: float | None = None
     path_map: tuple[str, ...] = ()
+    backend: BackendChoice = "auto"
     region_class: str = REGION_CLASS
 
 
@@ -254,6 +267,8 @@ class InspectRequest:
         Pixel size before every other source, µm/px.
     path_map : tuple of str
         Rules ``FROM=TO``.
+    backend : {"auto", "paquo", "native"}
+        See ``BackendChoice``.
     region_class : str
         Class of annotations that mark areas as completely annotated.
     """
@@ -262,6 +277,7 @@ class InspectRequest:
     entries: tuple[str, ...] | None = None
     mpp: float | None = None
     path_map: tuple[str, ...] = ()
+    backend: BackendChoice = "auto"
     region_class: str = REGION_CLASS
 
 

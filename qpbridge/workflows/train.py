@@ -9,13 +9,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.backend import Backend
 from qpbridge.core.objects import BACKGROUND_CLASS
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError, NoAnnotationError, NothingToTrainError, TooFewClassesError
@@ -24,6 +25,7 @@ from qpbridge.models.bundle import SPEC, save_bundle, versions
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import configure, family
 from qpbridge.models.spec import ModelSpec, Provenance, SplitMetrics
+from qpbridge.qupath.project import Project
 from qpbridge.training.balancing import Counts
 from qpbridge.training.classes import ClassChoice, choose_classes
 from qpbridge.training.curves import curves_rows
@@ -36,7 +38,7 @@ from qpbridge.vector.labels import labels_pixels
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
-from qpbridge.workflows.entries.sources import Source, sources_of_project
+from qpbridge.workflows.entries.sources import Source, open_told, sources_in
 from qpbridge.workflows.requests import TrainRequest
 
 __all__ = ["TrainReport", "TrainRequest", "train"]
@@ -70,6 +72,8 @@ class TrainReport:
         Wall time, s.
     failures : tuple of Failure
         Entries that could not be used.
+    backend : Backend
+        What read the project.
     """
 
     bundle: Path
@@ -86,6 +90,7 @@ class TrainReport:
     device: str
     duration_s: float
     failures: tuple[Failure, ...] = ()
+    backend: Backend = field(default_factory=Backend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -139,7 +144,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     config, recipe = configure(request.family, request.preset, request.settings)
     runtime = Runtime.suited_to(choose_device(request.device))
     use_available_cores()
-    gathering = Gathering(_sources(request), request.mpp, progress)
+    gathering = Gathering(_sources(request, progress), request.mpp, progress)
     choice = choose_classes(gathering.objects, gathering.project_classes, request.classes, request.region_class)
     spec = chosen.spec(config, choice.classes)
     with contextlib.ExitStack() as stack:
@@ -177,6 +182,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
         device=str(runtime.device),
         duration_s=round(time.monotonic() - start_s, 1),
         failures=tuple(gathering.failures),
+        backend=_project(opened).backend,
     )
 
 
@@ -194,9 +200,10 @@ def _check_out(out: Path) -> None:
         raise InvalidValueError(f"no bundle can be written to {out} ({told}): give another folder") from error
 
 
-def _sources(request: TrainRequest) -> list[Source]:
+def _sources(request: TrainRequest, progress: Progress) -> list[Source]:
     entries = None if request.entries is None else tuple(dict.fromkeys((*request.entries, *request.validation)))
-    sources = sources_of_project(request.project, entries, request.path_map)
+    project = open_told(request.project, request.backend, progress)
+    sources = sources_in(project, entries, request.path_map)
     return with_annotations(sources, request.annotations, request.annotations_mode)
 
 
@@ -261,7 +268,7 @@ def _named(
     """Return the positions of the slides that the user wants to judge by, and tell which of them are of no use."""
     if not request.validation:
         return []
-    named = sources_of_project(request.project, request.validation, request.path_map)
+    named = sources_in(_project(opened), request.validation, request.path_map)
     keys = {source.key for source in named}
     positions = [i for i, one in enumerate(opened) if one.source.key in keys]
     if not positions:
@@ -277,6 +284,12 @@ def _named(
         if source.label not in told:
             progress.warn(f"{source.label} has no annotation to judge by; the others named are taken alone")
     return positions
+
+
+def _project(opened: Sequence[OpenedSlide]) -> Project:
+    project = opened[0].source.project
+    assert project is not None
+    return project
 
 
 def _per_slide(cells: Sequence[Patch], counts: Counts, slides: int) -> Counts:

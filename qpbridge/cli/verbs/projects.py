@@ -50,6 +50,7 @@ def export(
     ] = None,
     path_map: options.PathMap = None,
     region_class: options.RegionClass = REGION_CLASS,
+    backend: options.BackendName = "auto",
     *,
     place: options.Place,
     output: options.Output,
@@ -70,6 +71,7 @@ def export(
             mpp=mpp,
             path_map=tuple(path_map or ()),
             region_class=region_class,
+            backend=options.backend(backend),
         )
 
     carry_out(working(request, place), output, TELLING["export"])

@@ -14,7 +14,9 @@ from qpbridge.workflows.entries.naming import safe_stem
 from qpbridge.workflows.entries.roots import may_read
 
 if TYPE_CHECKING:
+    from qpbridge.core.backend import BackendChoice
     from qpbridge.core.objects import PathObject
+    from qpbridge.core.progress import Progress
     from qpbridge.qupath.locate import Located, PathMap
     from qpbridge.qupath.project import Project, ProjectEntry
     from qpbridge.slides.slide import Slide
@@ -199,15 +201,46 @@ def _readable(path: Path) -> Path:
     return path
 
 
+def open_told(path: Path, choice: BackendChoice, progress: Progress) -> Project:
+    """Open a project with the backend that was asked for, and tell what the user should know of it.
+
+    Raises
+    ------
+    ProjectNotFoundError, DamagedProjectError
+        If there is no such project.
+    QupathMissingError
+        If paquo was asked for, and there is no QuPath that runs.
+    """
+    from qpbridge.qupath.backends import open_project_with
+
+    project = open_project_with(choice, path)
+    if project.backend.warning is not None:
+        progress.warn(project.backend.warning)
+    return project
+
+
 def sources_of_project(
     project_path: Path, entries: Sequence[str] | None = None, path_map: Sequence[str] = ()
 ) -> list[Source]:
+    """Return the slides of a project that is read without QuPath; otherwise as ``sources_in``.
+
+    Raises
+    ------
+    ProjectNotFoundError, DamagedProjectError
+        If there is no such project.
+    """
+    from qpbridge.qupath.project import open_project
+
+    return sources_in(open_project(project_path), entries, path_map)
+
+
+def sources_in(project: Project, entries: Sequence[str] | None = None, path_map: Sequence[str] = ()) -> list[Source]:
     """Return the slides of a project.
 
     Parameters
     ----------
-    project_path : Path
-        A ``.qpproj`` file or its folder.
+    project : Project
+        Opened by any backend, which also reads the objects.
     entries : sequence of str or None
         Entry ids or image names; all entries where None.
     path_map : sequence of str
@@ -215,15 +248,11 @@ def sources_of_project(
 
     Raises
     ------
-    ProjectNotFoundError, DamagedProjectError
-        If there is no such project.
     UnknownNameError
         If an entry does not exist.
     """
     from qpbridge.qupath.locate import PathMap
-    from qpbridge.qupath.project import open_project
 
-    project = open_project(project_path)
     named = project.entries if entries is None else [project.entry(key) for key in entries]
     # An entry may be named twice, by its id and by its name.
     chosen = {entry.id: entry for entry in named}.values()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qpbridge.core.backend import Backend
 from qpbridge.core.geometry import PixelCalibration
 from qpbridge.workflows.entries.failures import Failure
 
@@ -233,6 +234,8 @@ class InspectReport:
         Where the project has the slides that were not found.
     orphans : tuple of OrphanedData
         Data that belong to no entry.
+    backend : Backend
+        What read the project.
     """
 
     project: Path
@@ -243,6 +246,7 @@ class InspectReport:
     ignored_classes: tuple[str, ...] = ()
     missing: tuple[MissingFolder, ...] = ()
     orphans: tuple[OrphanedData, ...] = ()
+    backend: Backend = field(default_factory=Backend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""

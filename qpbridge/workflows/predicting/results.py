@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from qpbridge.core.backend import Backend
 from qpbridge.core.objects import BACKGROUND_CLASS, PathObject
 from qpbridge.inference.objects import AREA
 from qpbridge.models.spec import ModelClass
@@ -93,11 +94,12 @@ class SlideResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictReport:
-    """What was predicted, and which slides failed."""
+    """What was predicted, which slides failed, and what read the project, if there is one."""
 
     out: Path
     results: tuple[SlideResult, ...]
     failures: tuple[Failure, ...]
+    backend: Backend | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -105,6 +107,7 @@ class PredictReport:
             "out": str(self.out),
             "slides": [_told(result) for result in self.results],
             "failures": [asdict(failure) for failure in self.failures],
+            "backend": None if self.backend is None else asdict(self.backend),
         }
 
 

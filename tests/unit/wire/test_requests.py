@@ -55,7 +55,7 @@ PREDICTING: dict[str, Any] = {
     "seed": 2**40,
 }
 READING: dict[str, Any] = {"region_class": "Done*"}
-ONLY = {"entries": ("1", "b.svs"), "path_map": ("C:/=/mnt/c",), "mpp": 0.25}
+ONLY: dict[str, Any] = {"entries": ("1", "b.svs"), "path_map": ("C:/=/mnt/c",), "mpp": 0.25, "backend": "native"}
 
 FULL: dict[str, Any] = {
     "train": TrainRequest(
@@ -79,6 +79,7 @@ FULL: dict[str, Any] = {
         entries=("1",),
         gzip=True,
         resume=True,
+        backend="paquo",
         **PREDICTING,
         **LIVE,
     ),
