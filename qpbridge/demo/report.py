@@ -21,8 +21,8 @@ from qpbridge.core.geometry import Region
 from qpbridge.core.objects import PathClass
 from qpbridge.evaluation.scoring import Shapes
 from qpbridge.slides.slide import Slide
-from qpbridge.training.curves import curves_svg
-from qpbridge.training.report import STYLE, table
+from qpbridge.training.fitting.curves import curves_svg
+from qpbridge.training.fitting.report import STYLE, table
 from qpbridge.vector.raster import rasterize
 
 PICTURE_PX: Final = 900

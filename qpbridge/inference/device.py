@@ -17,6 +17,7 @@ _BATCH_SIZES = {"cpu": 2, "mps": 4, "cuda": 16}
 """Tiles at once. Two keep a CPU's cancel prompt at no loss of speed; a GPU that cannot hold 16 halves them."""
 
 _READERS_MAX = 8
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 _BF16_FEATURES = ("amx_bf16", "avx512_bf16")
 
 
@@ -117,6 +118,11 @@ def use_available_cores() -> int:
     threads = min(available_cores(), int(limit)) if limit.isdigit() and int(limit) > 0 else available_cores()
     torch.set_num_threads(threads)
     return threads
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of the device's memory."""
+    return any(text in str(error).lower() for text in _OUT_OF_MEMORY)
 
 
 def _best_device() -> str:

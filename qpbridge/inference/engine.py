@@ -16,15 +16,13 @@ from qpbridge.core.geometry import View
 from qpbridge.core.objects import BACKGROUND_CLASS
 from qpbridge.core.progress import Progress
 from qpbridge.errors import DeviceMemoryError
-from qpbridge.inference.device import Runtime
+from qpbridge.inference.device import Runtime, is_out_of_memory
 from qpbridge.models.family import Outputs
 from qpbridge.models.registry import family
 from qpbridge.models.spec import ModelClass
 
 if TYPE_CHECKING:
     from qpbridge.models.bundle import Bundle
-
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 Batch: TypeAlias = dict[str, Tensor]
 """Pixels by view, uint8, shape (B, H, W, 3)."""
@@ -122,7 +120,7 @@ class Engine:
                 parts.append(self._forward(part))
                 start += self._limit
             except RuntimeError as error:
-                if not any(text in str(error).lower() for text in _OUT_OF_MEMORY):
+                if not is_out_of_memory(error):
                     raise
                 self._halve(error)
         return torch.cat(parts)

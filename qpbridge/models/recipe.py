@@ -182,6 +182,13 @@ class Recipe(Settings):
     label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.0
     """Share of a label that is spread over all classes; 0 = off (not in Ho et al. 2021)."""
 
+    patches_at_once: CountOrZero = 0
+    """Patches of a batch computed at once; their gradients add up to that of the batch; 0 = all. Halved by itself
+    where a GPU's memory runs out. Batch statistics are those of the patches computed at once."""
+
+    patience: CountOrZero = 0
+    """Epochs without a better one after which training ends; 0 = it never ends early (Ho et al. 2021)."""
+
     gradient_clip: NotNegative = 0.0
     """Largest norm of all gradients together; 0 = off (not in Ho et al. 2021)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +46,15 @@ class Sampler:
         self._shares = self._equal
         self._copies = balanced_samples(counts, recipe.repeats_max)
         self.per_epoch = recipe.samples_per_epoch or len(self._copies)
+
+    @property
+    def shares(self) -> list[float]:
+        """How often each class is drawn, as the errors so far have it."""
+        return [float(share) for share in self._shares]
+
+    @shares.setter
+    def shares(self, shares: Sequence[float]) -> None:
+        self._shares = np.array(shares, np.float64)
 
     @property
     def class_counts(self) -> list[float]:
@@ -111,6 +121,17 @@ class ClassErrors:
         with self._lock:
             self._pixels += pixels
             self._right += right
+
+    @property
+    def counts(self) -> Tensor:
+        """Pixels of each class, and those of them that were right, int64, shape (2, K)."""
+        with self._lock:
+            return torch.stack([self._pixels, self._right])
+
+    @counts.setter
+    def counts(self, counts: Tensor) -> None:
+        with self._lock:
+            self._pixels, self._right = (row.clone() for row in counts)
 
     def take(self) -> npt.NDArray[np.float64]:
         """Return the share mistaken of each class, 1 for a class not seen, shape (K,), and count anew."""

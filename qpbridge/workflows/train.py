@@ -28,11 +28,11 @@ from qpbridge.models.spec import ModelSpec, Provenance, SplitMetrics
 from qpbridge.qupath.project import Project
 from qpbridge.training.balancing import Counts
 from qpbridge.training.classes import ClassChoice, choose_classes
-from qpbridge.training.curves import curves_rows
-from qpbridge.training.loop import Fitted, PatchSet, Trainer
+from qpbridge.training.fitting.curves import curves_rows
+from qpbridge.training.fitting.loop import Fitted, PatchSet, Trainer
+from qpbridge.training.fitting.report import training_report
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
 from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
-from qpbridge.training.report import training_report
 from qpbridge.training.splitting import held_back_patches, held_back_slides
 from qpbridge.vector.labels import labels_pixels
 from qpbridge.workflows.entries.annotations import with_annotations

@@ -21,7 +21,7 @@ from qpbridge.models.spec import ModelClass, ModelSpec
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.balancing import Sample
-from qpbridge.training.loop import Fitted, PatchSet, Trainer
+from qpbridge.training.fitting.loop import Fitted, PatchSet, Trainer
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
 from qpbridge.training.reading import PatchPixels, PatchReader, SampleMaker
 
@@ -417,3 +417,14 @@ def test_a_cancel_is_heard_before_the_next_step_and_no_thread_reads_on(slide: La
     assert threading.active_count() == before
     assert stopped.traceback  # holds the frames, and with them the batches
     assert progress.told == [("train", done, 12) for done in range(1, steps + 1)]
+
+
+def test_training_ends_when_nothing_better_comes_if_asked_to(slide: LabelledSlide) -> None:
+    predictions = [1, 0, 0, 1, 0, 0]
+    script = Script(predictions=[0, *predictions], losses=[0, *[0.5] * 9])
+
+    patient, impatient = (follow(slide, script, replace(STEADY, epochs=6, patience=patience)) for patience in (0, 2))
+
+    assert len(patient.records) == 6
+    assert [record.epoch for record in impatient.records] == [1, 2, 3, 4]
+    assert impatient.best.epoch == 3

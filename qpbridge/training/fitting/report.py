@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from qpbridge.evaluation.confusion import ConfusionMatrix
-from qpbridge.training.curves import curves_svg
+from qpbridge.training.fitting.curves import curves_svg
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qpbridge.training.crew import Crew, part_count
+from qpbridge.training.fitting.crew import Crew, part_count
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,10 @@ def samples(count: int) -> Tensor:
     return torch.randn(count, 6, generator=torch.Generator().manual_seed(count))
 
 
+def shares(sizes: list[int]) -> list[float]:
+    return [size / sum(sizes) for size in sizes]
+
+
 def gradients_of(network: nn.Module) -> list[Tensor]:
     return [weights.grad.clone() for weights in network.parameters() if weights.grad is not None]
 
@@ -50,7 +54,7 @@ def test_gradients_of_parts_are_those_of_their_mean_loss(sizes: list[int]) -> No
 
     with Crew(network, 3) as crew:
         crew.train()
-        loss = crew.learn(loss_of, parts, sizes)
+        loss = crew.learn(loss_of, parts, shares(sizes))
 
     alone.train()
     whole = sum(loss_of(alone, part) * size / sum(sizes) for part, size in zip(parts, sizes, strict=True))
@@ -71,7 +75,7 @@ def test_many_steps_keep_the_crew_of_one_mind_and_one_seed_gives_one_network() -
                 crew.train()
                 sizes = [8, 2 + step % 3] if step % 4 else [8]  # a last batch may need fewer of the crew
                 parts = list(samples(sum(sizes)).split(sizes))
-                crew.learn(loss_of, parts, [len(part) for part in parts])
+                crew.learn(loss_of, parts, shares([len(part) for part in parts]))
                 optimizer.step()
             replica = crew._networks[1]
             for own, shared in zip(replica.state_dict().values(), network.state_dict().values(), strict=True):
@@ -91,7 +95,7 @@ def test_batch_statistics_are_the_mean_over_the_parts() -> None:
 
     with Crew(network, 2) as crew:
         crew.train()
-        crew.learn(loss_of, parts, [4, 4])
+        crew.learn(loss_of, parts, [0.5, 0.5])
 
     means = torch.stack([first(part).mean(dim=0) for part in parts]).mean(dim=0).detach()
     torch.testing.assert_close(norm.running_mean, 0.1 * means)
@@ -122,7 +126,7 @@ def test_a_failure_of_one_part_is_told_and_the_threads_end() -> None:
     before = threading.active_count()
 
     with pytest.raises(MemoryError, match="too much"), Crew(network_of(), 2) as crew:
-        crew.learn(fail, list(samples(7).split([4, 3])), [4, 3])
+        crew.learn(fail, list(samples(7).split([4, 3])), shares([4, 3]))
 
     assert threading.active_count() == before
     assert torch.get_num_threads() == 2

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 
 from qpbridge.evaluation.confusion import ConfusionMatrix
-from qpbridge.training.report import training_report
+from qpbridge.training.fitting.report import training_report
 
 ROWS = [
     {"epoch": e, "training_loss": 1 / e, "validation_loss": 2 / e, "mean_iou": 0.1 * e, "iou A": 0.1 * e}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -24,14 +23,13 @@ from qpbridge.models.family import Family, Outputs
 from qpbridge.models.losses import class_weights
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import ModelSpec
-from qpbridge.training.crew import Crew, part_count
-from qpbridge.training.curves import EpochRecord
+from qpbridge.training.batching import Batch, batches
+from qpbridge.training.fitting.checkpoints import Checkpoint, CheckpointFile
+from qpbridge.training.fitting.curves import EpochRecord
+from qpbridge.training.fitting.learning import Learner
 from qpbridge.training.patches import Labels, Patch
-from qpbridge.training.reading import Batch, PatchPixels, SampleMaker, batches
+from qpbridge.training.reading import PatchPixels, SampleMaker
 from qpbridge.training.sampling import ClassErrors, Sampler
-
-WARM_UP_SHARE = 0.05
-"""Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +73,15 @@ class Fitted:
     confusion: ConfusionMatrix
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Best:
+    """The best epoch so far."""
+
+    record: EpochRecord
+    weights: dict[str, Tensor]
+    confusion: ConfusionMatrix
+
+
 class Trainer:
     """Fits one network.
 
@@ -90,25 +97,43 @@ class Trainer:
         Where, and in which precision.
     seed : int
         Of the initial weights, the order of samples and their augmentation.
+    weights : mapping of str to Tensor, optional
+        Of an earlier training, to go on from; drawn from the seed where None.
     """
 
-    def __init__(self, family: Family[Any], spec: ModelSpec, recipe: Recipe, runtime: Runtime, seed: int) -> None:
+    def __init__(
+        self,
+        family: Family[Any],
+        spec: ModelSpec,
+        recipe: Recipe,
+        runtime: Runtime,
+        seed: int,
+        *,
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
         torch.manual_seed(seed)
         self._family = family
         self._spec = spec
         self._recipe = recipe
         self._runtime = runtime
         self._seed = seed
-        network: nn.Module = family.build(spec.config, len(spec.classes)).to(runtime.device)
-        self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._averaged = copy.deepcopy(self._network) if recipe.ema_decay else self._network
-        on_cpu = runtime.device.type == "cpu"
-        self._crew = Crew(self._network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1)
-        self._optimizer = _optimizer(self._network, recipe)
+        network: nn.Module = family.build(spec.config, len(spec.classes))
+        if weights is not None:
+            network.load_state_dict(weights)
+        network = network.to(runtime.device)
+        self._learner = Learner(network.to(memory_format=torch.channels_last), recipe, runtime)  # type: ignore[call-overload]
         self._errors = ClassErrors(len(spec.classes))
-        self._step = 0
+        self._records: list[EpochRecord] = []
+        self._best: _Best | None = None
 
-    def fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
+    def fit(
+        self,
+        training: PatchSet,
+        validation: PatchSet,
+        maker: SampleMaker,
+        progress: Progress,
+        checkpoints: CheckpointFile | None = None,
+    ) -> Fitted:
         """Train and return the best epoch by validation mean IoU (Ho et al. 2021, sec. 2.5).
 
         Parameters
@@ -119,72 +144,115 @@ class Trainer:
             Source of samples.
         progress : Progress
             Told every step; asked for cancellation.
+        checkpoints : CheckpointFile or None
+            Where an interrupted training goes on, with the same losses as an uninterrupted one.
 
         Raises
         ------
         InvalidValueError
             If the weights grow beyond all bounds before the first epoch ends.
+        DeviceMemoryError
+            If a single patch does not fit the device.
         CancelledError
             If somebody asked to stop.
         """
-        with self._crew:
-            return self._fit(training, validation, maker, progress)
+        with self._learner:
+            return self._fit(training, validation, maker, progress, checkpoints)
 
-    def _fit(self, training: PatchSet, validation: PatchSet, maker: SampleMaker, progress: Progress) -> Fitted:
+    def _fit(
+        self,
+        training: PatchSet,
+        validation: PatchSet,
+        maker: SampleMaker,
+        progress: Progress,
+        checkpoints: CheckpointFile | None,
+    ) -> Fitted:
         sampler = Sampler(training.counts, self._recipe, self._seed)
         weights = class_weights(sampler.class_counts).to(self._runtime.device)
         steps = self._recipe.epochs * math.ceil(sampler.per_epoch / self._recipe.batch_size)
         plain = [partial(maker.plain, patch, validation.labels) for patch in validation.patches]
-        records: list[EpochRecord] = []
-        best: tuple[EpochRecord, dict[str, Tensor], ConfusionMatrix] | None = None
-        for epoch in range(1, self._recipe.epochs + 1):
+        if checkpoints is not None and (left := checkpoints.load(progress)) is not None:
+            self._restore(left, sampler)
+        for epoch in range(len(self._records) + 1, self._recipe.epochs + 1):
             start_s = time.monotonic()
-            samples = sampler.draw(epoch, self._errors.take() if records else None)
+            samples = sampler.draw(epoch, self._errors.take() if self._records else None)
             jobs = [
                 partial(maker.augmented, sample, training.patches, training.labels, (epoch, turn))
                 for turn, sample in enumerate(samples)
             ]
             loss = self._learn(jobs, weights, steps, progress)
             if not math.isfinite(loss):
-                _tell_divergence(epoch, self._recipe, progress, is_lost=best is None)
+                _tell_divergence(epoch, self._recipe, progress, is_lost=self._best is None)
                 break
-            validation_loss, confusion = self._judge(plain, weights, progress)
-            record = EpochRecord(
-                epoch=epoch,
-                learning_rate=self._optimizer.param_groups[0]["lr"],
-                training_loss=loss,
-                validation_loss=validation_loss,
-                mean_iou=confusion.mean_iou,
-                class_iou=tuple(float(iou) for iou in confusion.iou),
-                duration_s=time.monotonic() - start_s,
-            )
-            records.append(record)
-            if best is None or _is_better(record, records[:-1], self._recipe.selection_tolerance):
-                best = record, _snapshot(self._averaged), confusion
-        assert best is not None
-        self._averaged.load_state_dict(best[1])
-        network = self._averaged.cpu().eval()
-        return Fitted(network=network, records=tuple(records), best=best[0], confusion=best[2])
+            self._end_epoch(loss, self._judge(plain, weights, progress), start_s)
+            if self._is_enough():
+                progress.warn(f"ended after epoch {epoch}: the last {self._recipe.patience} brought nothing better")
+                break
+            if checkpoints is not None:
+                checkpoints.save(self._checkpoint(sampler), progress)
+        return self._fitted()
+
+    def _end_epoch(self, loss: float, verdict: tuple[float, ConfusionMatrix], start_s: float) -> None:
+        validation_loss, confusion = verdict
+        record = EpochRecord(
+            epoch=len(self._records) + 1,
+            learning_rate=self._learner.learning_rate,
+            training_loss=loss,
+            validation_loss=validation_loss,
+            mean_iou=confusion.mean_iou,
+            class_iou=tuple(float(iou) for iou in confusion.iou),
+            duration_s=time.monotonic() - start_s,
+        )
+        if self._best is None or _is_better(record, self._records, self._recipe.selection_tolerance):
+            self._best = _Best(record=record, weights=_snapshot(self._learner.averaged), confusion=confusion)
+        self._records.append(record)
+
+    def _is_enough(self) -> bool:
+        scores = [-1.0 if math.isnan(record.mean_iou) else record.mean_iou for record in self._records]
+        since = len(scores) - 1 - scores.index(max(scores))
+        return 0 < self._recipe.patience <= since
+
+    def _fitted(self) -> Fitted:
+        assert self._best is not None
+        best, network = self._best, self._learner.averaged
+        network.load_state_dict(best.weights)
+        return Fitted(
+            network=network.cpu().eval(), records=tuple(self._records), best=best.record, confusion=best.confusion
+        )
+
+    def _checkpoint(self, sampler: Sampler) -> Checkpoint:
+        assert self._best is not None
+        learned = self._learner.checkpoint()
+        tensors = {
+            **learned.tensors,
+            **{f"best/{name}": value for name, value in self._best.weights.items()},
+            "confusion": torch.from_numpy(self._best.confusion.counts.copy()),
+            "errors": self._errors.counts,
+        }
+        facts = {
+            **learned.facts,
+            "shares": sampler.shares,
+            "records": [asdict(record) for record in self._records],
+            "best": self._best.record.epoch,
+        }
+        return Checkpoint(tensors=tensors, facts=facts)
+
+    def _restore(self, left: Checkpoint, sampler: Sampler) -> None:
+        self._learner.restore(left)
+        self._records = [EpochRecord.of(record) for record in left.facts["records"]]
+        self._best = _Best(
+            record=self._records[left.facts["best"] - 1],
+            weights=left.part("best"),
+            confusion=ConfusionMatrix([item.name for item in self._spec.classes], left.tensors["confusion"].numpy()),
+        )
+        self._errors.counts = left.tensors["errors"]
+        sampler.shares = left.facts["shares"]
 
     def _learn(
         self, jobs: Sequence[Callable[[], PatchPixels]], weights: Tensor, steps: int, progress: Progress
     ) -> float:
-        self._crew.train()
+        self._learner.crew.train()
         total, seen = 0.0, 0
-        with self._batches(jobs) as made:
-            for batch in made:
-                progress.raise_if_cancelled()
-                for group in self._optimizer.param_groups:
-                    group["lr"] = _learning_rate(self._recipe, self._step, steps)
-                loss = self._update(batch, weights)
-                self._step += 1
-                total += loss * len(batch.labels)
-                seen += len(batch.labels)
-                progress.report("train", self._step, steps, loss=loss)
-        return total / max(seen, 1)
-
-    def _update(self, batch: Batch, weights: Tensor) -> float:
-        self._optimizer.zero_grad(set_to_none=True)
 
         def loss_of(network: nn.Module, part: Batch) -> Tensor:
             outputs = self._run(network, part)
@@ -192,26 +260,27 @@ class Trainer:
                 self._errors.add(part.labels, self._family.probabilities(outputs).argmax(dim=1))
             return self._family.loss(outputs, part.targets, weights, self._recipe.label_smoothing)
 
-        parts = batch.split(self._crew.parts)
-        loss = self._crew.learn(loss_of, parts, [len(part.labels) for part in parts])
-        if self._recipe.gradient_clip:
-            nn.utils.clip_grad_norm_(self._network.parameters(), self._recipe.gradient_clip)
-        self._optimizer.step()
-        if self._averaged is not self._network:
-            _average(self._averaged, self._network, self._recipe.ema_decay, self._step)
-        return loss
+        with self._batches(jobs) as made:
+            for batch in made:
+                progress.raise_if_cancelled()
+                loss = self._learner.learn(batch, loss_of, steps, progress)
+                total += loss * len(batch.labels)
+                seen += len(batch.labels)
+                progress.report("train", self._learner.step, steps, loss=loss)
+        return total / max(seen, 1)
 
     @torch.inference_mode()
     def _judge(
         self, jobs: Sequence[Callable[[], PatchPixels]], weights: Tensor, progress: Progress
     ) -> tuple[float, ConfusionMatrix]:
-        self._averaged.eval()
+        self._learner.averaged.eval()
+        crew = self._learner.crew
         confusion = ConfusionMatrix([item.name for item in self._spec.classes])
         total, seen = 0.0, 0
         with self._batches(jobs) as made:
             for batch in made:
                 progress.raise_if_cancelled()
-                outputs = _joined(self._crew.map(self._foresee, batch.split(self._crew.parts)))
+                outputs = _joined(crew.map(self._foresee, batch.split(crew.parts)))
                 total += float(self._family.loss(outputs, batch.targets, weights)) * len(batch.labels)
                 seen += len(batch.labels)
                 predicted = self._family.probabilities(outputs).argmax(dim=1)
@@ -222,7 +291,7 @@ class Trainer:
     def _foresee(self, part: Batch) -> Outputs:
         # Whether gradients are kept is each thread's own affair.
         with torch.inference_mode():
-            return self._run(self._averaged, part)
+            return self._run(self._learner.averaged, part)
 
     def _run(self, network: nn.Module, batch: Batch) -> Outputs:
         # On CPUs batch normalization, too, would compute in bfloat16: gradients off by 45 degrees, little gained.
@@ -240,40 +309,6 @@ class Trainer:
 
 def _joined(outputs: Sequence[Outputs]) -> Outputs:
     return {name: torch.cat([part[name] for part in outputs]) for name in outputs[0]}
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
-    return torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
-
-
-def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    warm_up = max(1, round(WARM_UP_SHARE * steps))
-    if step < warm_up:
-        return recipe.learning_rate * (step + 1) / warm_up
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    # The mean starts young: a decay near 1 would keep the initial weights for long.
-    decay = min(decay, (1 + step) / (10 + step))
-    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
-    floating = [(kept, new) for kept, new in pairs if kept.is_floating_point()]
-    torch._foreach_lerp_([kept for kept, _ in floating], [new for _, new in floating], 1 - decay)
-    for kept, new in pairs:
-        if not kept.is_floating_point():
-            kept.copy_(new)
 
 
 def _tell_divergence(epoch: int, recipe: Recipe, progress: Progress, *, is_lost: bool) -> None:

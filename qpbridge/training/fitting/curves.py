@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
 _DARKENED: Final = 0.85
 """Part of a class's color that its line has."""
@@ -39,6 +40,13 @@ class EpochRecord:
     mean_iou: float
     class_iou: tuple[float, ...]
     duration_s: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return a record from JSON values, where what is not a number is None."""
+        plain: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+        plain["class_iou"] = tuple(math.nan if iou is None else iou for iou in values["class_iou"])
+        return cls(**plain)
 
 
 def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> list[dict[str, float]]:

@@ -72,8 +72,10 @@ class Crew:
             return [work(part) for part in parts]
         return list(self._pool.map(work, parts))
 
-    def learn(self, loss_of: Callable[[nn.Module, Part], Tensor], parts: Sequence[Part], sizes: Sequence[int]) -> float:
-        """Leave the gradients of a batch in the first network and return its mean loss.
+    def learn(
+        self, loss_of: Callable[[nn.Module, Part], Tensor], parts: Sequence[Part], weights: Sequence[float]
+    ) -> float:
+        """Add the gradients of some parts of a batch to those in the first network and return the loss.
 
         Parameters
         ----------
@@ -81,10 +83,9 @@ class Crew:
             Loss of a network on a part, a scalar tensor.
         parts : sequence
             Of the batch; at most as many as the crew has.
-        sizes : sequence of int
-            Samples in each part: its loss weighs by them.
+        weights : sequence of float
+            Of the loss of each part; 1 in all over a batch.
         """
-        total = sum(sizes)
 
         def work(job: tuple[nn.Module, Part, float]) -> float:
             network, part, weight = job
@@ -93,10 +94,16 @@ class Crew:
             return float(loss.detach())
 
         working = self._networks[: len(parts)]
-        weights = [size / total for size in sizes]
         losses = self.map(work, list(zip(working, parts, weights, strict=True)))
         self._gather(working)
         return sum(losses)
+
+    @torch.no_grad()
+    def share_buffers(self) -> None:
+        """Give all networks the statistics of the first; after its state was set from outside."""
+        for first, *others in zip(*(network.buffers() for network in self._networks), strict=True):
+            for other in others:
+                other.copy_(first)
 
     @torch.no_grad()
     def _gather(self, working: Sequence[nn.Module]) -> None:

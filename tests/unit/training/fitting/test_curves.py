@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from qpbridge.training.curves import EpochRecord, curves_rows, curves_svg
+from qpbridge.training.fitting.curves import EpochRecord, curves_rows, curves_svg
 
 RED = (200, 0, 0)
 

@@ -1,0 +1,1 @@
+"""The loop that fits a network, and what it keeps and tells."""

@@ -1,0 +1,178 @@
+"""One step of learning: gradients of a batch, the optimizer's move, the running mean of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from qpbridge.core.progress import Progress
+from qpbridge.errors import DeviceMemoryError
+from qpbridge.inference.device import Runtime, is_out_of_memory
+from qpbridge.models.recipe import Recipe
+from qpbridge.training.batching import Batch
+from qpbridge.training.fitting.checkpoints import (
+    Checkpoint,
+    give_moments,
+    give_random_states,
+    moments_of,
+    random_states,
+    weights_of,
+)
+from qpbridge.training.fitting.crew import Crew, part_count
+
+WARM_UP_SHARE = 0.05
+"""Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
+
+
+class Learner:
+    """A network that learns.
+
+    Parameters
+    ----------
+    network : Module
+        On the device.
+    recipe : Recipe
+        How.
+    runtime : Runtime
+        Where.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, runtime: Runtime) -> None:
+        self.network = network
+        self.averaged = copy.deepcopy(network) if recipe.ema_decay else network
+        self.step = 0
+        self.learning_rate = recipe.learning_rate
+        self._recipe = recipe
+        self._device = runtime.device
+        on_cpu = runtime.device.type == "cpu"
+        self.crew = Crew(network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1)
+        self._at_once = recipe.patches_at_once or math.ceil(recipe.batch_size / self.crew.parts)
+        self._optimizer = _optimizer(network, recipe)
+
+    def __enter__(self) -> Learner:
+        self.crew.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.crew.__exit__(kind, error, trace)
+
+    def learn(
+        self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor], steps: int, progress: Progress
+    ) -> float:
+        """Take one step and return the batch's loss before it.
+
+        Parameters
+        ----------
+        batch : Batch
+            On the device.
+        loss_of : callable
+            Loss of a network on a part of it.
+        steps : int
+            Of the whole training; the learning rate follows from it.
+        progress : Progress
+            Hears when memory runs out.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If a single patch does not fit the device.
+        """
+        self.learning_rate = _learning_rate(self._recipe, self.step, steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        loss = self._gradients(batch, loss_of, progress)
+        if self._recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.gradient_clip)
+        self._optimizer.step()
+        if self.averaged is not self.network:
+            _average(self.averaged, self.network, self._recipe.ema_decay, self.step)
+        self.step += 1
+        return loss
+
+    def checkpoint(self) -> Checkpoint:
+        """Return all that the next step depends on."""
+        tensors = weights_of("network", self.network) | moments_of(self._optimizer) | random_states(self._device)
+        if self.averaged is not self.network:
+            tensors |= weights_of("averaged", self.averaged)
+        return Checkpoint(tensors=tensors, facts={"step": self.step})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.network.load_state_dict(checkpoint.part("network"))
+        self.crew.share_buffers()
+        if self.averaged is not self.network:
+            self.averaged.load_state_dict(checkpoint.part("averaged"))
+        give_moments(self._optimizer, checkpoint.part("optimizer"))
+        give_random_states(self._device, checkpoint.part("random"))
+        self.step = checkpoint.facts["step"]
+
+    def _gradients(self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor], progress: Progress) -> float:
+        while True:
+            self._optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._sum_of_gradients(batch, loss_of)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(error, progress)
+
+    def _sum_of_gradients(self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor]) -> float:
+        count = len(batch.labels)
+        parts = batch.split(max(min(self.crew.parts, count), math.ceil(count / self._at_once)))
+        loss = 0.0
+        for start in range(0, len(parts), self.crew.parts):
+            working = parts[start : start + self.crew.parts]
+            loss += self.crew.learn(loss_of, working, [len(part.labels) / count for part in working])
+        return loss
+
+    def _halve(self, error: RuntimeError, progress: Progress) -> None:
+        if self._at_once == 1:
+            raise DeviceMemoryError(
+                f"a single patch does not fit the memory of {self._device}: close what else uses it, lower"
+                " --set patch_px=..., or take --device cpu"
+            ) from error
+        progress.warn(f"memory of {self._device} ran out at {self._at_once} patches at once; went on with half of them")
+        self._at_once //= 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    return torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+
+
+def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    warm_up = max(1, round(WARM_UP_SHARE * steps))
+    if step < warm_up:
+        return recipe.learning_rate * (step + 1) / warm_up
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    # The mean starts young: a decay near 1 would keep the initial weights for long.
+    decay = min(decay, (1 + step) / (10 + step))
+    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
+    floating = [(kept, new) for kept, new in pairs if kept.is_floating_point()]
+    torch._foreach_lerp_([kept for kept, _ in floating], [new for _, new in floating], 1 - decay)
+    for kept, new in pairs:
+        if not kept.is_floating_point():
+            kept.copy_(new)
