@@ -245,7 +245,7 @@ def test_smooth_outlines_still_cover_the_slide(draw: Draw, request_of: Callable[
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"inputs": ()}, "give one project, or one or more slides, not nothing"),
+        ({"inputs": ()}, "give one project, one folder of slides, or one or more slides, not nothing"),
         ({"inputs": (Path("p.qpproj"), Path("a.svs"))}, "give one project"),
         ({"inputs": (Path("a.svs"),), "entries": ("1",)}, "belong to a project"),
         ({"inputs": (Path("a.svs"),), "min_area_um2": -1.0}, "min-area-um2 must be 0 or more"),
