@@ -291,12 +291,13 @@ def slides_in(folder: Path) -> list[Path]:
     """
     from qpbridge.slides.opening import OPENERS
 
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in OPENERS.keys() - {_SERIES_SUFFIX})
+    suffixes = OPENERS.keys() - {_SERIES_SUFFIX}
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     scans = [path for path in files if path.suffix.lower() not in PICTURE_SUFFIXES]
     if not files:
         raise ProjectNotFoundError(
-            f"{folder} holds neither a QuPath project nor slides (files ending in {', '.join(OPENERS)}); name another,"
-            " or the slides themselves"
+            f"{folder} holds neither a QuPath project nor slides (files ending in {', '.join(sorted(suffixes))}); name"
+            " another, or the slides themselves"
         )
     return scans or files
 

@@ -173,7 +173,8 @@ def test_the_commands_on_the_page_work_from_where_it_was_made(
     assert "slide.tif" in inspected.stdout
     assert "Tumor" in judged.stdout
     draw = ["--seed", "0", "--device", "cpu"]
-    assert predict == ["predict", "demo/project", "--model", "demo/model", *draw, "--out", "demo/results"]
+    written = ["--out", "demo/results", "--project-out", "demo/predicted"]
+    assert predict == ["predict", "demo/project", "--model", "demo/model", *draw, *written]
     assert dict(word.split("=") for word in train if "=" in word) == SETTINGS
     assert train[:6] == ["train", "demo/project", "--family", "dmmn", "--preset", "small"]
     assert train[-6:] == [*draw, "--out", "demo/model"]

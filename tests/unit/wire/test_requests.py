@@ -30,6 +30,9 @@ class PlacesAsNamed:
     def write(self, path: str) -> Path:
         return Path(path)
 
+    def new_project(self, path: str) -> Path:
+        return Path(path)
+
     def model(self, name: str) -> Path:
         return Path(name)
 

@@ -66,6 +66,14 @@ def test_regions_come_out_where_they_are(draw: Draw, request_of: Callable[..., P
     assert regions["Background"].equals(box(0, 0, 400, 300) - box(100, 50, 300, 150))
 
 
+def test_a_folder_of_slides_may_be_given(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slides = [draw(f"slides/{name}", Tumor=(100, 50, 200, 150)) for name in ("a.png", "b.png")]
+
+    report = predict(request_of(slides[0].parent), SilentProgress())
+
+    assert [result.slide_path for result in report.results] == slides
+
+
 def test_the_record_of_a_run_tells_all_that_is_needed_to_repeat_it(
     draw: Draw, request_of: Callable[..., PredictRequest], color_bundle: Bundle
 ) -> None:
