@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import enum
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -119,6 +121,47 @@ class PathObject:
     nucleus: BaseGeometry | None = None
     parent_id: str | None = None
     plane: Plane = field(default_factory=Plane)
+
+
+def path_objects(values: Mapping[str, Sequence[object]]) -> tuple[PathObject, ...]:
+    """Make many objects at once, in less than half the time of one after the other.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence
+        Each field of ``PathObject`` by its name, one value an object.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing or unknown, or the sequences differ in length.
+    """
+    fields = PathObject.__dataclass_fields__
+    counts = {len(column) for column in values.values()}
+    if values.keys() != fields.keys() or len(counts) != 1:
+        raise ValueError(f"all fields of PathObject in one length expected, not {sorted(values)} in {sorted(counts)}")
+    made = tuple(map(object.__new__, itertools.repeat(PathObject, counts.pop())))
+    for name, column in values.items():
+        fill: Callable[[PathObject, object], None] = getattr(PathObject, name).__set__
+        collections.deque(map(fill, made, column), maxlen=0)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmaGrid:
+    """Cores of a tissue microarray as they lie, row by row.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of the grid.
+    core_ids : tuple of str or None
+        ``id`` of each core, also of those marked as missing; None for one that is not in the hierarchy.
+    """
+
+    rows: int
+    columns: int
+    core_ids: tuple[str | None, ...]
 
 
 def annotations_of(objects: Sequence[PathObject]) -> list[PathObject]:

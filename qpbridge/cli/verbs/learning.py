@@ -78,10 +78,7 @@ def train(
 @verb
 def predict(
     inputs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PROJECT|SLIDE...", help="A project, a folder of slides, or slides.", show_default=False
-        ),
+        list[Path], typer.Argument(metavar="PROJECT|SLIDE...", help="A project, or slides.", show_default=False)
     ],
     model: ModelPath,
     out: Annotated[
@@ -104,14 +101,6 @@ def predict(
         int | None,
         typer.Option("--overlap", metavar="PX", min=0, help="Rim of each tile that only serves as context, model px."),
     ] = None,
-    project_out: Annotated[
-        Path | None,
-        typer.Option(
-            "--project-out",
-            metavar="DIR",
-            help="Make a new QuPath project of slides and results, too; replaces one that only predict has written.",
-        ),
-    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the slides that an earlier run of the same left whole.")
     ] = False,
@@ -124,7 +113,7 @@ def predict(
 ) -> None:
     """Predict regions on slides, as GeoJSON.
 
-    Give a project or slide files; QuPath reads the results as annotations, or opens them as a new project.
+    Give a project or slide files; QuPath reads the results as annotations.
     """
 
     def request() -> PredictRequest:
@@ -140,7 +129,6 @@ def predict(
             margin_px=overlap,
             seed=seed,
             resume=resume,
-            project_out=project_out,
             **scope.values(),
         )
 

@@ -29,8 +29,7 @@ def show_training(report: Document) -> None:
 
 def show_prediction(report: Document) -> None:
     """Print what was predicted."""
-    project = {} if report.get("project") is None else {"QuPath project in": report["project"]}
-    output_console().print(fields_table({"results in": report["out"], **project}))
+    output_console().print(fields_table({"results in": report["out"]}))
     slides = [
         {"slide": one["name"], "file": PurePath(one["file"]).name, "regions": one["objects"], "µm/px": one["mpp_x"]}
         | {"from": one["mpp_source"], "seconds": one["duration_s"]}

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 
 class Part(NamedTuple):
-    """What one class of a lineage contributes to its objects."""
+    """What one class of a lineage contributes to its objects.
 
-    unpack: Callable[[bytes, int], tuple[object, ...]]
-    size: int
+    Attributes
+    ----------
+    packed : Struct
+        Layout of the primitive fields.
+    primitive_names, object_names : tuple of str
+        In the order of the stream, primitive fields first.
+    has_items : bool
+        Whether the class writes more than fields.
+    """
+
+    packed: struct.Struct
     primitive_names: tuple[str, ...]
     object_names: tuple[str, ...]
     has_items: bool
 
+    def column_type(self) -> np.dtype[np.void]:
+        """Return the layout of the primitive fields for many objects at once."""
+        codes = self.packed.format[1:]
+        offsets = [struct.calcsize(f">{codes[:index]}") for index in range(len(codes))]
+        named = {
+            name: (np.dtype(f">{code}"), offset)
+            for name, code, offset in zip(self.primitive_names, codes, offsets, strict=True)
+        }
+        formats, places = [kind for kind, _ in named.values()], [offset for _, offset in named.values()]
+        return np.dtype({"names": list(named), "formats": formats, "offsets": places, "itemsize": self.packed.size})
 
+
+@dataclass(frozen=True, slots=True, eq=False)
 class JavaClass:
     """Description of a class as it stands in a stream.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Binary name, e.g. ``qupath.lib.roi.PolygonROI$SerializationProxy``.
@@ -28,50 +52,52 @@ class JavaClass:
     is_external : bool
         Whether its objects write themselves; their content is then in ``JavaObject.items``.
     parts : tuple of Part
-        Layout of the fields, most basic class first.
+        Layout of the fields, most basic class first; classes that bring none are left out.
     """
 
-    __slots__ = ("is_external", "is_finished", "lineage", "name", "parts")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.lineage: tuple[str, ...] = (name,)
-        self.is_external = False
-        self.is_finished = False
-        self.parts: tuple[Part, ...] = ()
-
-    def finish(self, part: Part, parent: JavaClass | None, *, is_external: bool) -> None:
-        """Complete the description by what follows its handle in the stream."""
-        self.is_external = is_external
-        self.parts = (part,)
-        if parent is not None:
-            self.lineage += parent.lineage
-            self.parts = (*parent.parts, part)
-        self.is_finished = True
+    name: str
+    lineage: tuple[str, ...]
+    is_external: bool
+    parts: tuple[Part, ...]
 
 
+class Contents(Protocol):
+    """Where an object finds what lies inside it."""
+
+    def inside(self, node: int) -> tuple[dict[str, object], list[object]]:
+        """Return the fields of an object by name, and what its class wrote beyond them."""
+
+
+@dataclass(frozen=True, slots=True)
 class JavaObject:
-    """One object: its fields by name, and what its class wrote beyond fields.
+    """One object, or array of objects; what lies inside is only made when asked for.
 
-    Attributes
+    Parameters
     ----------
     java_class : JavaClass
         Its class.
-    fields : dict
-        Values by field name, of all classes of the lineage.
-    items : list
-        Blocks of primitive data (``bytes``) and objects, in the order written.
     offset : int
-        Byte of the stream at which it begins.
+        Byte of the stream at which its content begins.
+    node : int
+        Its number in the stream.
+    contents : Contents
+        The stream.
     """
 
-    __slots__ = ("fields", "items", "java_class", "offset")
+    java_class: JavaClass
+    offset: int
+    node: int
+    contents: Contents
 
-    def __init__(self, java_class: JavaClass, offset: int) -> None:
-        self.java_class = java_class
-        self.offset = offset
-        self.fields: dict[str, object] = {}
-        self.items: list[object] = []
+    @property
+    def fields(self) -> dict[str, object]:
+        """Values by field name, of all classes of the lineage."""
+        return self.contents.inside(self.node)[0]
+
+    @property
+    def items(self) -> list[object]:
+        """Elements of an array; else blocks of primitive data (``bytes``) and objects, in the order written."""
+        return self.contents.inside(self.node)[1]
 
 
 class JavaEnum(NamedTuple):

@@ -4,159 +4,158 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Final, NoReturn, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from qpbridge.errors import DamagedDataError
+from qpbridge.qupath.java import scanning, walking
 from qpbridge.qupath.java.objects import JavaClass, JavaEnum, JavaObject, Part
-
-MAX_DEPTH: Final = 200
-"""Objects inside objects; hierarchies of QuPath nest a few levels, its other objects fewer."""
+from qpbridge.qupath.java.walking import MAX_BASES, MAX_DEPTH
 
 _MAGIC: Final = b"\xac\xed\x00\x05"
-_FIRST_HANDLE: Final = 0x7E0000
-_NULL: Final = 0x70
-_REFERENCE: Final = 0x71
-_END_OF_BLOCKS: Final = 0x78
-_RESET: Final = 0x79
-
-_HAS_WRITE_METHOD: Final = 0x01
-_IS_SERIALIZABLE: Final = 0x02
-_IS_EXTERNALIZABLE: Final = 0x04
-_HAS_BLOCKS: Final = 0x08
+_MAX_BYTES: Final = 1 << 35
+"""Nodes are numbered in 31 bits, and objects take more than 16 bytes each."""
 
 _STRUCT_CODES: Final = {"B": "b", "C": "H", "D": "d", "F": "f", "I": "i", "J": "q", "S": "h", "Z": "?"}
-_OBJECTS: Final = (None, 1)
-"""Elements of other arrays; the shortest is one byte, null."""
-_ELEMENTS: Final[dict[str, tuple[np.dtype[np.generic] | None, int]]] = {
-    f"[{code}": (np.dtype(f">{name}"), np.dtype(name).itemsize)
-    for code, name in {"B": "u1", "C": "u2", "D": "f8", "F": "f4", "I": "i4", "J": "i8", "S": "i2", "Z": "?"}.items()
+_ELEMENTS: Final = {f"[{code}": np.dtype(f">{name}") for code, name in _STRUCT_CODES.items()} | {"[B": np.dtype("u1")}
+_UINT16: Final = struct.Struct(">H").unpack_from
+_INT32: Final = struct.Struct(">i").unpack_from
+_INT64: Final = struct.Struct(">q").unpack_from
+
+_FAULTS: Final = {
+    walking.ENDS_EARLY: "ends early: more is announced",
+    walking.UNKNOWN_CODE: "unknown or misplaced type code {:#04x}",
+    walking.BAD_HANDLE: "refers to handle {:#x}, which is not there,",
+    walking.NO_CLASS: "no class where one must stand",
+    walking.OLD_FORM: "a class writes itself in the old form without lengths",
+    walking.BAD_FIELD: "a field of type {:#04x} is misplaced",
+    walking.TOO_DEEP: f"nests deeper than {MAX_DEPTH} objects",
+    walking.BAD_ARRAY: "ends early: an array of {} elements is announced",
+    walking.TOO_MANY_BASES: f"a class has more than {MAX_BASES} base classes",
 }
-_UINT16 = struct.Struct(">H").unpack_from
-_INT32 = struct.Struct(">i").unpack_from
-_INT64 = struct.Struct(">q").unpack_from
 
-JavaArray: TypeAlias = "npt.NDArray[np.generic] | list[object]"
-
-
-_NO_FIELDS: Final = Part(struct.Struct(">").unpack_from, 0, (), (), has_items=False)
+Nodes = npt.NDArray[np.int64]
 
 
 def read_contents(data: bytes) -> Iterator[object]:
-    """Yield the top-level contents of a stream.
+    """Yield the top-level contents of a stream; see ``JavaStream``.
 
-    Primitive data come as ``bytes``, strings as ``str``, arrays of primitives as big-endian ndarrays that share
-    the memory of ``data``, other arrays as lists, null as None; everything else as ``JavaObject``, ``JavaEnum``
-    or ``JavaClass``. Memory stays in proportion to the size of ``data``, whatever lengths it claims.
+    Raises
+    ------
+    DamagedDataError
+        As ``JavaStream.contents``.
+    """
+    stream = JavaStream(data)
+    return (stream.value(node) for node in stream.contents())
+
+
+class JavaStream:
+    """A stream as a list of nodes, each with its content after it.
+
+    Memory stays in proportion to the size of ``data``, whatever lengths it claims.
 
     Parameters
     ----------
     data : bytes
         The whole stream.
 
+    Attributes
+    ----------
+    codes : ndarray of uint8
+        Kind of each node, as in ``walking``.
+    places : ndarray of int64
+        Byte at which its content begins, after its code, class and length.
+    ends : ndarray of int32
+        The node after it and all that lies inside.
+    links : ndarray of int32
+        Of a reference its target, of text and blocks the length in bytes, of objects the description of their class.
+
     Raises
     ------
     DamagedDataError
-        If it is no Java object stream, ends early, or nests deeper than ``MAX_DEPTH``; says at which byte.
+        If it is no Java object stream.
 
     References
     ----------
     Java Object Serialization Specification, chapter 6 (grammar of the stream, protocol version 2).
     """
-    if data[: len(_MAGIC)] != _MAGIC:
-        begin = data[:4].hex(" ") or "nothing"
-        raise DamagedDataError(f"is no Java object stream: begins with {begin}, not ac ed 00 05")
-    reader = _Reader(data)
-    while reader.position < len(data):
-        try:
-            yield reader.next_content()
-        except (IndexError, struct.error):
-            raise DamagedDataError(f"ends early: more is announced at byte {reader.position}") from None
-        except RecursionError:
-            raise DamagedDataError(f"nests too deep at byte {reader.position}") from None
-
-
-class _Reader:
-    __slots__ = ("_data", "_depth", "_handles", "_readers", "position")
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._depth = 0
-        self._handles: list[object] = []
-        self.position = len(_MAGIC)
-        known: dict[int, Callable[[], object]] = {
-            _NULL: self._null,
-            _REFERENCE: self._reference,
-            0x72: self._class_description,
-            0x73: self._object,
-            0x74: self._string,
-            0x75: self._array,
-            0x76: self._class,
-            0x77: self._block,
-            0x7A: self._long_block,
-            0x7C: self._long_string,
-            0x7D: self._proxy_description,
-            0x7E: self._enum,
+        if data[: len(_MAGIC)] != _MAGIC:
+            begin = data[:4].hex(" ") or "nothing"
+            raise DamagedDataError(f"is no Java object stream: begins with {begin}, not ac ed 00 05")
+        if len(data) > _MAX_BYTES:
+            raise DamagedDataError(f"has {len(data)} bytes; more than {_MAX_BYTES} cannot be read")
+        self.data = data
+        scan = scanning.finish(scanning.begin(data))
+        self.codes, self.places, self.ends, self.links = scan.codes, scan.places, scan.ends, scan.links
+        self._rows = scan.classes[: scan.state[walking.CLASSES]]
+        self._classes: dict[int, JavaClass] = {}
+        self._fault, self._detail, self._position = (
+            int(scan.state[column]) for column in (walking.FAULT, walking.DETAIL, walking.POSITION)
+        )
+        self._values: dict[int, Callable[[int], object]] = {
+            walking.NULL: lambda _: None,
+            walking.END: lambda _: None,
+            walking.OBJECT: self._object,
+            walking.ARRAY: self._array,
+            walking.STRING: self.text,
+            walking.LONG_STRING: self.text,
+            walking.BLOCK: self.raw,
+            walking.LONG_BLOCK: self.raw,
+            walking.ENUM: self._enum,
+            walking.CLASS: self.class_of,
+            walking.DESCRIPTION: lambda node: self.java_class(int(self.links[node])),
+            walking.PROXY: lambda node: self.java_class(int(self.links[node])),
         }
-        self._readers = [known.get(code, self._unknown) for code in range(256)]
 
-    def next_content(self) -> object:
-        """Read one top-level content."""
-        while self._data[self.position] == _RESET:
-            self._handles.clear()
-            self.position += 1
-        return self._content()
+    def contents(self) -> Iterator[int]:
+        """Yield the nodes of the top level.
 
-    def _content(self) -> object:
-        code = self._data[self.position]
-        self.position += 1
-        return self._readers[code]()
+        Raises
+        ------
+        DamagedDataError
+            Behind the last whole one, if the stream ends early, nests deeper than ``MAX_DEPTH``, or has what
+            cannot be; says at which byte.
+        """
+        node = 0
+        while node < len(self.codes) and self.ends[node]:
+            yield node
+            node = int(self.ends[node])
+        if self._fault != walking.COMPLETE:
+            raise DamagedDataError(f"{_FAULTS[self._fault].format(self._detail)} at byte {self._position}")
 
-    def _damaged(self, what: str) -> NoReturn:
-        raise DamagedDataError(f"{what} at byte {self.position}")
+    @property
+    def class_count(self) -> int:
+        """How many classes are described."""
+        return len(self._rows)
 
-    def _unknown(self) -> NoReturn:
-        self.position -= 1
-        self._damaged(f"unknown or misplaced type code 0x{self._data[self.position]:02x}")
+    def value(self, node: int) -> object:
+        """Return what a node is.
 
-    def _too_deep(self) -> NoReturn:
-        self._damaged(f"nests deeper than {MAX_DEPTH} objects")
+        Primitive data come as ``bytes``, strings as ``str``, arrays of primitives as big-endian ndarrays that share
+        the memory of the stream, null as None; everything else as ``JavaObject``, ``JavaEnum`` or ``JavaClass``.
 
-    def _take(self, length: int) -> bytes:
-        begin = self.position
-        end = begin + length
-        if length < 0 or end > len(self._data):
-            self._damaged(f"ends early: {length} bytes are announced")
-        self.position = end
-        return self._data[begin:end]
+        Raises
+        ------
+        DamagedDataError
+            If text is not in Java's encoding, or an enum without a name.
+        """
+        if self.codes[node] == walking.REFERENCE:
+            node = int(self.links[node])
+        return self._values[int(self.codes[node])](node)
 
-    def _length(self) -> int:
-        (length,) = _INT32(self._data, self.position)
-        self.position += 4
-        return int(length)
+    def text(self, node: int) -> str:
+        """Return the text of a string.
 
-    def _null(self) -> None:
-        return None
-
-    def _reference(self) -> object:
-        (handle,) = _INT32(self._data, self.position)
-        if handle < _FIRST_HANDLE:
-            self._damaged(f"refers to handle {handle:#x}, which cannot be,")
-        try:
-            content = self._handles[handle - _FIRST_HANDLE]
-        except IndexError:
-            self._damaged(f"refers to handle {handle:#x}, which is not there yet,")
-        self.position += 4
-        return content
-
-    def _text(self) -> str:
-        (length,) = _UINT16(self._data, self.position)
-        self.position += 2
-        return self._decoded(self._take(length))
-
-    def _decoded(self, raw: bytes) -> str:
+        Raises
+        ------
+        DamagedDataError
+            If it is no modified UTF-8.
+        """
+        raw = self.raw(node)
         try:
             return raw.decode()
         except UnicodeDecodeError:
@@ -164,174 +163,110 @@ class _Reader:
         try:  # Java writes NUL in two bytes, and characters beyond the basic plane as two surrogates
             text = raw.replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            self._damaged("text that is no modified UTF-8")
+            raise DamagedDataError(f"text that is no modified UTF-8 at byte {self.places[node]}") from None
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
-    def _string(self) -> str:
-        text = self._text()
-        self._handles.append(text)
-        return text
+    def raw(self, node: int) -> bytes:
+        """Return the bytes of a string or a block."""
+        place = int(self.places[node])
+        return self.data[place : place + int(self.links[node])]
 
-    def _long_string(self) -> str:
-        (length,) = _INT64(self._data, self.position)
-        self.position += 8
-        text = self._decoded(self._take(length))
-        self._handles.append(text)
-        return text
+    def class_of(self, node: int) -> JavaClass:
+        """Return the class of an object, array or enum."""
+        return self.java_class(int(self.links[self.links[node]]))
 
-    def _block(self) -> bytes:
-        length = self._data[self.position]
-        self.position += 1
-        return self._take(length)
+    def java_class(self, number: int) -> JavaClass:
+        """Return the class that was described as the ``number``-th of the stream."""
+        known = self._classes.get(number)
+        if known is None:
+            row = self._rows[number]
+            parent = int(row[walking.CLASS_PARENT])
+            self._classes[number] = known = self._described(row, None if parent < 0 else self.java_class(parent))
+        return known
 
-    def _long_block(self) -> bytes:
-        return self._take(self._length())
+    def inside(self, node: int) -> tuple[dict[str, object], list[object]]:
+        """Return the fields of an object by name, and what its class wrote beyond them."""
+        java_class, at = self.class_of(node), self._begin(node)
+        fields: dict[str, object] = {}
+        items: list[object] = []
+        if java_class.is_external or self.codes[node] != walking.OBJECT:
+            self._collect(at, int(self.ends[node]), items)
+            return fields, items
+        for part in java_class.parts:
+            if part.packed.size:
+                values = part.packed.unpack_from(self.data, int(self.places[at]))
+                fields.update(zip(part.primitive_names, values, strict=True))
+                at += 1
+            for name in part.object_names:
+                fields[name] = self.value(at)
+                at = int(self.ends[at])
+            if part.has_items:
+                at = self._collect(at, int(self.ends[node]), items) + 1
+        return fields, items
 
-    def _items(self, items: list[object]) -> None:
-        data = self._data
-        readers = self._readers
-        while (code := data[self.position]) != _END_OF_BLOCKS:
-            self.position += 1
-            items.append(readers[code]())
-        self.position += 1
+    def _collect(self, at: int, end: int, items: list[object]) -> int:
+        """Add the values up to an end; return its node."""
+        while at < end and self.codes[at] != walking.END:
+            items.append(self.value(at))
+            at = int(self.ends[at])
+        return at
 
-    def _described(self) -> JavaClass:
-        code = self._data[self.position]
-        self.position += 1
-        java_class = self._reference() if code == _REFERENCE else self._readers[code]()
-        if type(java_class) is not JavaClass or not java_class.is_finished:
-            self._damaged("no class where one must stand")
-        return java_class
+    def _begin(self, node: int) -> int:
+        """Return the first node inside; a description of the class stands before it."""
+        return int(self.ends[node + 1]) if self.links[node] == node + 1 else node + 1
 
-    def _class_description(self) -> JavaClass:
-        java_class = JavaClass(self._text())
-        self._take(8)  # serialVersionUID
-        self._handles.append(java_class)
-        flags = self._data[self.position]
-        self.position += 1
-        if flags & _IS_EXTERNALIZABLE and not flags & _HAS_BLOCKS:
-            self._damaged(f"class {java_class.name} writes itself in the old form without lengths,")
-        has_items = bool(flags & _HAS_WRITE_METHOD and flags & _IS_SERIALIZABLE)
-        part = self._part(has_items)
-        self._finish(java_class, flags, part)
-        return java_class
+    def _object(self, node: int) -> JavaObject:
+        return JavaObject(self.class_of(node), int(self.places[node]), node, self)
 
-    def _proxy_description(self) -> JavaClass:
-        java_class = JavaClass("java.lang.reflect.Proxy")
-        self._handles.append(java_class)
-        for _ in range(self._length()):
-            self._text()
-        self._finish(java_class, _IS_SERIALIZABLE, _NO_FIELDS)
-        return java_class
-
-    def _finish(self, java_class: JavaClass, flags: int, part: Part) -> None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            self._too_deep()
-        self._items([])  # annotations of the class loader
-        is_last = self._data[self.position] == _NULL
-        if is_last:
-            self.position += 1
-        parent = None if is_last else self._described()
-        java_class.finish(part, parent, is_external=bool(flags & _IS_EXTERNALIZABLE))
-        self._depth -= 1
-        if len(java_class.parts) > MAX_DEPTH:
-            self._damaged(f"class {java_class.name} has more than {MAX_DEPTH} base classes")
-
-    def _part(self, has_items: bool) -> Part:
-        (count,) = _UINT16(self._data, self.position)
-        self.position += 2
-        layout = ">"
-        primitive_names: list[str] = []
-        object_names: list[str] = []
-        for _ in range(count):
-            code = chr(self._data[self.position])
-            self.position += 1
-            name = self._text()
-            if code in "L[":
-                self._content()  # name of the field's type
-                object_names.append(name)
-            elif code not in _STRUCT_CODES or object_names:
-                self._damaged(f"field {name!r} of type {code!r} is misplaced")
-            else:
-                layout += _STRUCT_CODES[code]
-                primitive_names.append(name)
-        packed = struct.Struct(layout)
-        return Part(packed.unpack_from, packed.size, tuple(primitive_names), tuple(object_names), has_items)
-
-    def _class(self) -> JavaClass:
-        java_class = self._described()
-        self._handles.append(java_class)
-        return java_class
-
-    def _enum(self) -> JavaEnum:
-        java_class = self._described()
-        index = len(self._handles)
-        self._handles.append(None)
-        constant = self._content()
+    def _enum(self, node: int) -> JavaEnum:
+        java_class, constant = self.class_of(node), self.value(self._begin(node))
         if not isinstance(constant, str):
-            self._damaged(f"constant of {java_class.name} without a name")
-        enum = self._handles[index] = JavaEnum(java_class, constant)
-        return enum
+            raise DamagedDataError(f"constant of {java_class.name} without a name at byte {self.places[node]}")
+        return JavaEnum(java_class, constant)
 
-    def _object(self) -> JavaObject:
-        offset = self.position - 1
-        java_class = self._described()
-        item = JavaObject(java_class, offset)
-        self._handles.append(item)
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            self._too_deep()
-        if java_class.is_external:
-            self._items(item.items)
-        else:
-            for part in java_class.parts:
-                self._fields(part, item)
-        self._depth -= 1
-        return item
-
-    def _fields(self, part: Part, item: JavaObject) -> None:
-        fields = item.fields
-        if part.primitive_names:
-            values = part.unpack(self._data, self.position)
-            self.position += part.size
-            fields.update(zip(part.primitive_names, values))  # noqa: B905 - as many by construction, and hot
-        data = self._data
-        readers = self._readers
-        for name in part.object_names:
-            code = data[self.position]
-            self.position += 1
-            fields[name] = readers[code]()
-        if part.has_items:
-            self._items(item.items)
-
-    def _array(self) -> JavaArray:
-        name = self._described().name
-        index = len(self._handles)
-        self._handles.append(None)
-        data = self._data
-        (length,) = _INT32(data, self.position)
-        self.position += 4
-        dtype, size = _ELEMENTS.get(name, _OBJECTS)
-        if not 0 <= length * size <= len(data) - self.position:
-            self._damaged(f"ends early: an array of {length} elements is announced")
+    def _array(self, node: int) -> npt.NDArray[np.generic] | JavaObject:
+        dtype = _ELEMENTS.get(self.class_of(node).name)
         if dtype is None:
-            return self._object_array(index, length)
-        array = self._handles[index] = np.frombuffer(data, dtype, length, self.position)
-        self.position += length * size
-        return array
+            return self._object(node)
+        place = int(self.places[node])
+        (length,) = _INT32(self.data, place - 4)
+        return np.frombuffer(self.data, dtype, length, place)
 
-    def _object_array(self, index: int, length: int) -> list[object]:
-        elements: list[object] = []
-        self._handles[index] = elements
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            self._too_deep()
-        data = self._data
-        readers = self._readers
-        for _ in range(length):
-            code = data[self.position]
-            self.position += 1
-            elements.append(readers[code]())
-        self._depth -= 1
-        return elements
+    def _described(self, row: Nodes, parent: JavaClass | None) -> JavaClass:
+        flags, node = int(row[walking.CLASS_FLAGS]), int(row[walking.CLASS_NODE])
+        has_items = bool(flags & walking.HAS_WRITE_METHOD)
+        if self.codes[node] == walking.PROXY:
+            name, part = "java.lang.reflect.Proxy", Part(struct.Struct(">"), (), (), False)
+        else:
+            name, part = self._layout(int(self.places[node]), has_items)
+        parts = (part,) if part.packed.size or part.object_names or has_items else ()
+        lineage: tuple[str, ...] = (name,)
+        if parent is not None:
+            lineage, parts = (name, *parent.lineage), (*parent.parts, *parts)
+        return JavaClass(name, lineage, bool(flags & walking.IS_EXTERNALIZABLE), parts)
+
+    def _layout(self, at: int, has_items: bool) -> tuple[str, Part]:
+        """Read name and fields of a class; that they are whole is known."""
+        name, at = self._utf(at)
+        (count,) = _UINT16(self.data, at + 9)
+        at += 11
+        names: tuple[list[str], list[str]] = ([], [])
+        layout = ">"
+        for _ in range(count):
+            code = chr(self.data[at])
+            field, at = self._utf(at + 1)
+            names[code in "L["].append(field)
+            layout += _STRUCT_CODES.get(code, "")
+            if code in "L[":
+                at = self._after_type(at)
+        return name, Part(struct.Struct(layout), tuple(names[0]), tuple(names[1]), has_items)
+
+    def _utf(self, at: int) -> tuple[str, int]:
+        (length,) = _UINT16(self.data, at)
+        return self.data[at + 2 : at + 2 + length].decode("utf-8", "replace"), at + 2 + length
+
+    def _after_type(self, at: int) -> int:
+        code = self.data[at]
+        if code == walking.STRING:
+            return at + 3 + int(_UINT16(self.data, at + 1)[0])
+        return at + (5 if code == walking.REFERENCE else 9 + int(_INT64(self.data, at + 1)[0]))

@@ -5,9 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final, TypeGuard
 
-import numpy as np
-import numpy.typing as npt
-
 from qpbridge.errors import DamagedDataError
 from qpbridge.qupath.java.objects import JavaObject
 
@@ -55,34 +52,6 @@ def text_or_none(value: object) -> str | None:
     raise damaged("text expected", value)
 
 
-def integer(item: JavaObject, name: str) -> int:
-    """Return an int field of an object.
-
-    Raises
-    ------
-    DamagedDataError
-        If the object has no such field, or it is no int.
-    """
-    value = item.fields.get(name)
-    if type(value) is int:
-        return value
-    raise damaged(f"field {name!r} is no integer", item)
-
-
-def floats(item: JavaObject, name: str) -> npt.NDArray[np.floating]:
-    """Return a float[] or double[] field of an object.
-
-    Raises
-    ------
-    DamagedDataError
-        If the object has no such field, or it is anything else.
-    """
-    value = item.fields.get(name)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return value
-    raise damaged(f"field {name!r} is no array of numbers", item)
-
-
 def list_of(value: object) -> list[object]:
     """Return the elements of a ``java.util`` list or an array of objects.
 
@@ -92,9 +61,11 @@ def list_of(value: object) -> list[object]:
         If it is anything else.
     """
     value = _unwrapped(value)
-    if isinstance(value, list):
-        return value
-    if type(value) is JavaObject and (value.java_class.name in _LISTS or _immutable_tag(value) in _LIST_TAGS):
+    if type(value) is JavaObject and (
+        value.java_class.name.startswith(("[L", "[["))
+        or value.java_class.name in _LISTS
+        or _immutable_tag(value) in _LIST_TAGS
+    ):
         return [item for item in value.items if type(item) is not bytes]
     raise damaged("list expected", value)
 

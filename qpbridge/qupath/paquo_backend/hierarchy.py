@@ -40,7 +40,7 @@ BY_VERTICES: Final = frozenset({"PolygonROI", "PolylineROI", "PointsROI", "Recta
 
 def columns_of(root: Any) -> Hierarchy:
     """Return all objects below the root of a hierarchy, column by column."""
-    found, parents = preorder(root)
+    found, parents = _preorder(root)
     items = columns.array_of(found)
     flags = np.column_stack([columns.numbers(items, flag) for flag in _FLAGS]).astype(np.bool_)
     classes, class_table = _classes(
@@ -80,7 +80,7 @@ def columns_of(root: Any) -> Hierarchy:
     )
 
 
-def preorder(root: Any) -> tuple[list[Any], list[int]]:
+def _preorder(root: Any) -> tuple[list[Any], list[int]]:
     """Return all objects below the root, each before its children, with the position of its parent."""
     found: list[Any] = []
     parents: list[int] = []

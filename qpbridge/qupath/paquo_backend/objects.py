@@ -16,9 +16,9 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import NO_MAPPING, NO_MEASUREMENTS, ObjectKind, PathClass, PathObject, Plane
+from qpbridge.qupath.decoding.rois import ellipse, ring
 from qpbridge.qupath.paquo_backend.records import DataContent, Hierarchy, Shapes
 from qpbridge.qupath.qpdata import QpData, rgb_of
-from qpbridge.qupath.rois import ellipse, ring
 
 _IDS_SINCE: Final = (0, 4)
 """First QuPath that keeps the ids of objects."""

@@ -94,24 +94,9 @@ class SlideResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictReport:
-    """What was predicted, and which slides failed.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the results.
-    project : Path or None
-        Folder of the new project, where one was asked for and a slide succeeded.
-    results : tuple of SlideResult
-        Of the slides that succeeded.
-    failures : tuple of Failure
-        Of the others.
-    backend : Backend or None
-        What read the project, if there was one.
-    """
+    """What was predicted, which slides failed, and what read the project, if there is one."""
 
     out: Path
-    project: Path | None = None
     results: tuple[SlideResult, ...]
     failures: tuple[Failure, ...]
     backend: Backend | None = None
@@ -120,7 +105,6 @@ class PredictReport:
         """Return the report as JSON values."""
         return {
             "out": str(self.out),
-            "project": None if self.project is None else str(self.project),
             "slides": [_told(result) for result in self.results],
             "failures": [asdict(failure) for failure in self.failures],
             "backend": None if self.backend is None else asdict(self.backend),

@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 import shapely
 
-from qpbridge.core.objects import ObjectKind, PathClass, PathObject, annotations_of
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject, annotations_of, path_objects
 
 
 def item(number: int, kind: ObjectKind = ObjectKind.ANNOTATION) -> PathObject:
@@ -54,3 +56,20 @@ def test_what_an_object_leaves_open_no_one_can_fill_for_all() -> None:
 
     assert not item(2).metadata
     assert not item(2).measurements
+
+
+def test_many_objects_made_at_once_equal_those_made_one_by_one() -> None:
+    one_by_one = [PathObject(id=f"{n}", kind=ObjectKind.CELL, geometry=shapely.Point(n, 0), name="a") for n in range(3)]
+    names = [field.name for field in dataclasses.fields(PathObject)]
+
+    at_once = path_objects({name: [getattr(item, name) for item in one_by_one] for name in names})
+
+    assert at_once == tuple(one_by_one)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        at_once[0].name = "b"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("values", [{}, {"id": ["1"]}])
+def test_objects_are_not_made_of_some_fields_only(values: dict[str, list[object]]) -> None:
+    with pytest.raises(ValueError, match="all fields of PathObject"):
+        path_objects(values)

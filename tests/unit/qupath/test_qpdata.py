@@ -71,6 +71,16 @@ class TestEqualsQuPathsOwnAccount:
         assert data.properties == truth["properties"]
         assert len(data.objects) == truth["n"]
 
+    def test_cores_lie_in_a_grid(self, data_dir, version, image, pairs):
+        grid = read_qpdata(data_of(data_dir, version, image)).tma_grid
+        cores = [ours for ours, _ in pairs if ours.kind is ObjectKind.TMA_CORE]
+
+        assert (grid is None) == (not cores)
+        if grid is not None:
+            assert grid.core_ids == tuple(core.id for core in cores)
+            assert len({round(core.geometry.centroid.y, 2) for core in cores}) == grid.rows
+            assert len({round(core.geometry.centroid.x, 2) for core in cores}) == grid.columns
+
     def test_kind_parent_name_and_lock(self, pairs):
         for ours, theirs in pairs:
             assert ours.kind is KINDS[theirs["type"]]
@@ -271,7 +281,7 @@ def test_an_unknown_kind_of_object_is_named(hierarchy):
     for _ in range(3):
         made.writer.null()
     made.writer.block(struct.pack(">i", 0))
-    made.writer.end()
+    made.no_class_and_shape()
 
     with pytest.raises(DamagedDataError, match=r"unknown kind of object: qupath.lib.objects.PathCloud at byte \d+"):
         read_qpdata(made.finish())
@@ -287,7 +297,7 @@ def test_a_hierarchy_that_holds_itself_is_refused(hierarchy):
     made.no_class_and_shape()
     made.writer.reference(child)
 
-    with pytest.raises(DamagedDataError, match="in the hierarchy twice"):
+    with pytest.raises(DamagedDataError, match="not those announced, each in one place"):
         read_qpdata(made.finish())
 
 
@@ -305,7 +315,7 @@ def test_a_small_file_does_not_grow_by_sharing(hierarchy, shared):
             writer.external("qupath.lib.objects.MetadataMap")
             writer.null()
         else:
-            writer.object(("List",), 2, (("L", "names"), ("[", "values")))
+            writer.object(("qupath.lib.measurements.Numbers",), 2, (("L", "names"), ("[", "values")))
         names = _names(writer) if number == 0 else _again(writer, names)
         if shared == "metadata":
             _again(writer, names)

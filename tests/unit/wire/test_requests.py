@@ -30,9 +30,6 @@ class PlacesAsNamed:
     def write(self, path: str) -> Path:
         return Path(path)
 
-    def new_project(self, path: str) -> Path:
-        return Path(path)
-
     def model(self, name: str) -> Path:
         return Path(name)
 
@@ -83,7 +80,6 @@ FULL: dict[str, Any] = {
         gzip=True,
         resume=True,
         backend="paquo",
-        project_out=Path("/made"),
         **PREDICTING,
         **LIVE,
     ),
@@ -136,9 +132,6 @@ class Moved:
 
     def write(self, path: str) -> Path:
         return Path(f"/write{path}")
-
-    def new_project(self, path: str) -> Path:
-        return Path(f"/new_project{path}")
 
     def model(self, name: str) -> Path:
         return Path("/model") / name
@@ -203,8 +196,6 @@ def test_each_place_is_asked_for_what_it_knows() -> None:
     assert (trained.project, trained.out) == (Path("/read/p/project.qpproj"), Path("/new_model/models/m"))
     assert (judged.project, judged.predictions) == (Path("/read/p"), Path("/read/d"))
     assert exported.out == Path("/write/out")
-    predicted = request_of(message_of(FULL["predict"]), Moved())
-    assert (predicted.out, predicted.project_out) == (Path("/write/out"), Path("/new_project/made"))
 
 
 def test_predictions_without_a_folder_go_where_the_server_says() -> None:

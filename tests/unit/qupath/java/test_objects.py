@@ -1,51 +1,45 @@
 import struct
 
+import numpy as np
+
 from qpbridge.qupath.java.objects import JavaClass, JavaObject, Part
 
 
-def part(layout: str, *names: str, has_items: bool = False) -> Part:
-    packed = struct.Struct(layout)
-    return Part(packed.unpack_from, packed.size, names, (), has_items)
+class Shelf:
+    """Contents of two objects, made when asked for."""
+
+    def inside(self, node: int) -> tuple[dict[str, object], list[object]]:
+        return {"x": node}, [node, b"block"]
 
 
-def test_a_class_lies_before_its_bases_and_its_fields_after_theirs() -> None:
-    base, middle, leaf = JavaClass("Base"), JavaClass("Middle"), JavaClass("Leaf")
-    parts = part(">i", "a"), part(">d", "b"), part(">h", "c")
-
-    base.finish(parts[0], None, is_external=False)
-    middle.finish(parts[1], base, is_external=False)
-    leaf.finish(parts[2], middle, is_external=True)
-
-    assert leaf.lineage == ("Leaf", "Middle", "Base")
-    assert leaf.parts == parts
-    assert (base.lineage, base.parts) == (("Base",), parts[:1])
-    assert [one.is_external for one in (base, middle, leaf)] == [False, False, True]
+def part(layout: str, *names: str) -> Part:
+    return Part(struct.Struct(layout), names, (), has_items=False)
 
 
-def test_a_class_is_unfinished_until_its_fields_are_known() -> None:
-    described = JavaClass("A")
+def test_primitive_fields_of_many_objects_are_columns_at_the_places_of_the_stream() -> None:
+    one = part(">i?dH", "count", "flag", "share", "char")
+    packed = struct.pack(">i?dH", -7, True, 0.5, 65) + struct.pack(">i?dH", 9, False, 1.5, 66)
 
-    before = described.is_finished, described.parts, described.lineage
-    described.finish(part(">i", "a"), None, is_external=False)
+    table = np.frombuffer(packed, one.column_type())
 
-    assert before == (False, (), ("A",))
-    assert described.is_finished
-
-
-def test_a_part_takes_its_primitives_from_where_they_lie() -> None:
-    one = part(">if", "count", "share")
-
-    assert one.unpack(b"??" + struct.pack(">if", -7, 0.5), 2) == (-7, 0.5)
-    assert one.size == 8
+    assert one.column_type().itemsize == one.packed.size == 15
+    assert table["count"].tolist() == [-7, 9]
+    assert table["flag"].tolist() == [True, False]
+    assert table["share"].tolist() == [0.5, 1.5]
+    assert table["char"].tolist() == [65, 66]
 
 
-def test_objects_of_one_class_keep_their_content_apart() -> None:
-    described = JavaClass("A")
-    first, second = JavaObject(described, 3), JavaObject(described, 9)
+def test_of_two_fields_of_one_name_the_last_is_kept() -> None:
+    table = np.frombuffer(struct.pack(">ii", 1, 2), part(">ii", "a", "a").column_type())
 
-    first.fields["x"] = 1
-    first.items.append(b"block")
+    assert table["a"].tolist() == [2]
 
-    assert (second.fields, second.items) == ({}, [])
-    assert (first.offset, second.offset) == (3, 9)
-    assert first.java_class is second.java_class
+
+def test_objects_are_the_same_where_they_stand_at_the_same_place() -> None:
+    described, shelf = JavaClass("A", ("A",), False, ()), Shelf()
+
+    first, second, again = (JavaObject(described, 3 * node, node, shelf) for node in (1, 2, 1))
+
+    assert (first.fields, first.items) == ({"x": 1}, [1, b"block"])
+    assert first == again
+    assert first != second

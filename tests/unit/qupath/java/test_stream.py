@@ -39,14 +39,16 @@ def test_fields_of_every_type_have_their_values(kinds):
     assert plain == {"b": -7, "c": ord("x"), "f": 1.5, "l": 5, "s": -3, "z": True}
     assert isinstance(node.fields["a"], np.ndarray)
     assert node.fields["a"].tolist() == [1, -2]
-    assert node.fields["ss"] == [["p", None], ["q"]]
+    rows = node.fields["ss"]
+    assert isinstance(rows, JavaObject)
+    assert [row.items for row in rows.items if isinstance(row, JavaObject)] == [["p", None], ["q"]]
 
 
 def test_objects_refer_to_themselves_and_to_one_another(kinds):
     first, second = (item for item in kinds if isinstance(item, JavaObject) and item.java_class.name == "Kinds$Node")
 
-    assert first is second
-    assert first.fields["next"] is first
+    assert first == second
+    assert first.fields["next"] == first
 
 
 def test_enums_and_classes_are_names_only(kinds):
@@ -72,22 +74,25 @@ def test_other_files_are_told_apart(data):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"t\x00\x05abc", "5 bytes are announced at byte 7"),
+        (b"t\x00\x05abc", "ends early: more is announced at byte 7"),
         (b"|\x7f\xff\xff\xff\xff\xff\xff\xff", "ends early"),
         (b"|\xff\xff\xff\xff\xff\xff\xff\xff", "ends early"),
         (b"z\x7f\xff\xff\xff", "ends early"),
-        (b"w\x10", "16 bytes are announced"),
-        (b"q\x00\x7e\x00\x00", "not there yet"),
-        (b"q\x00\x00\x00\x00", "which cannot be"),
-        (b"q\xff\xff\xff\xff", "which cannot be"),
+        (b"w\x10", "ends early"),
+        (b"q\x00\x7e\x00\x00", "refers to handle 0x7e0000, which is not there"),
+        (b"q\x00\x00\x00\x00", "refers to handle 0x0,"),
+        (b"q\xff\xff\xff\xff", "refers to handle 0xffffffff,"),
         (b"{", "unknown or misplaced type code 0x7b at byte 4"),
         (b"x", "type code 0x78"),
         (b"sp", "no class where one must stand"),
         (b"st\x00\x01a", "no class where one must stand"),
         (b"t\x00\x01\xff", "no modified UTF-8"),
         (b"sr\x00\x01A" + bytes(8) + b"\x04\x00\x00", "old form without lengths"),
-        (b"sr\x00\x01A" + bytes(8) + b"\x02\x00\x01Q\x00\x01f", "field 'f' of type 'Q'"),
-        (b"sr\x00\x01A" + bytes(8) + b"\x02\x00\x02L\x00\x01ft\x00\x01cI\x00\x01g", "field 'g' of type 'I'"),
+        (b"sr\x00\x01A" + bytes(8) + b"\x02\x00\x01Q\x00\x01f", "a field of type 0x51 is misplaced at byte"),
+        (
+            b"sr\x00\x01A" + bytes(8) + b"\x02\x00\x02L\x00\x01ft\x00\x01cI\x00\x01g",
+            "type 0x49 is misplaced",
+        ),
         (b"sr\x00\x01A" + bytes(8) + b"\x02\x00\x00xq\x00\x7e\x00\x00", "no class where one must stand"),
         (b"~r\x00\x01A" + bytes(8) + b"\x12\x00\x00xpp", "constant of A without a name"),
     ],

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from qpbridge.errors import DamagedDataError
-from qpbridge.qupath.java.objects import JavaClass, JavaObject
+from qpbridge.qupath.java.objects import JavaObject
 from qpbridge.qupath.java.stream import read_contents
-from qpbridge.qupath.java.values import floats, integer, is_map, is_object, list_of, map_of, text_or_none, unboxed
+from qpbridge.qupath.java.values import is_map, is_object, list_of, map_of, text_or_none, unboxed
 
 
 @pytest.fixture(scope="module")
@@ -45,32 +44,43 @@ def test_a_set_is_neither_list_nor_map(collections):
         map_of(immutable_set)
 
 
-def test_a_list_wrapped_in_itself_is_refused():
-    wrapper = JavaObject(JavaClass("java.util.Collections$UnmodifiableList"), 17)
-    wrapper.fields["list"] = wrapper
+def test_a_list_wrapped_in_itself_is_refused(java_writer):
+    writer = java_writer()
+    handle = writer.object(("java.util.Collections$UnmodifiableList",), 2, (("L", "list"),))
+    writer.reference(handle)
 
-    with pytest.raises(DamagedDataError, match=r"list expected.*at byte 17"):
+    (wrapper,) = read_contents(bytes(writer.data))
+
+    with pytest.raises(DamagedDataError, match=r"list expected.*at byte 74"):
         list_of(wrapper)
 
 
-def test_values_of_another_type_are_refused():
-    item = JavaObject(JavaClass("A"), 5)
-    item.fields |= {"truth": True, "bytes": np.zeros(2, np.uint8), "count": 3, "x": np.ones(2, ">f4")}
+def test_arrays_of_objects_are_lists_and_arrays_of_numbers_are_not(java_writer):
+    writer = java_writer()
+    writer.objects(2)
+    writer.string("a")
+    writer.null()
+    writer.array("D", [1.0])
 
-    assert integer(item, "count") == 3
-    assert floats(item, "x").tolist() == [1, 1]
-    for name in ("truth", "missing"):
-        with pytest.raises(DamagedDataError, match=f"field '{name}' is no integer: A at byte 5"):
-            integer(item, name)
-    with pytest.raises(DamagedDataError, match=r"'bytes' is no array of numbers"):
-        floats(item, "bytes")
+    texts, numbers = read_contents(bytes(writer.data))
+
+    assert list_of(texts) == ["a", None]
+    with pytest.raises(DamagedDataError, match="list expected, not ndarray"):
+        list_of(numbers)
+
+
+def test_text_is_text_or_nothing():
+    assert [text_or_none(value) for value in ("a", None)] == ["a", None]
     with pytest.raises(DamagedDataError, match=r"text expected, not int"):
         text_or_none(3)
 
 
-def test_a_class_counts_as_its_bases():
-    item = JavaObject(JavaClass("Derived"), 0)
-    item.java_class.lineage = ("Derived", "Base")
+def test_a_class_counts_as_its_bases(java_writer):
+    writer = java_writer()
+    writer.external("Derived", "Base")
+    writer.end()
+
+    (item,) = read_contents(bytes(writer.data))
 
     assert is_object(item, "Base")
     assert not is_object(item, "Other")

@@ -1,0 +1,1 @@
+"""From the Java objects of a `data.qpdata` to the nouns of the field."""
