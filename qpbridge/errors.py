@@ -24,6 +24,8 @@
     │   ├── NothingToTrainError      no patch holds enough labelled pixels
     │   ├── QupathMissingError       no QuPath that works, where one is needed
     │   ├── QupathFailedError        QuPath's process died
+    │   ├── NothingToUndoError       nothing of a run is left that could be taken back
+    │   ├── LaterRunError            a later run built upon the one that is to be undone
     │   ├── PackageMissingError      an optional package must be installed first
     │   ├── WeightsMissingError      published weights to start from cannot be had
     │   ├── ServerRunningError       another server has the state folder
@@ -40,6 +42,7 @@
     │   ├── DamagedDataError         a data.qpdata
     │   ├── DamagedSlideError
     │   ├── DamagedGeoJsonError
+    │   ├── DamagedRecordError       what is noted of earlier runs
     │   ├── DamagedBundleError
     │   ├── DamagedJournalError      the journal of jobs
     │   └── DamagedDiscoveryError    the file by which clients find a server
@@ -159,6 +162,14 @@ class QupathFailedError(PreconditionError):
     """The process of QuPath died over what it was asked."""
 
 
+class NothingToUndoError(PreconditionError):
+    """Nothing of a run is left that could be taken back."""
+
+
+class LaterRunError(PreconditionError):
+    """A later run built upon the one that is to be undone; that must be undone first."""
+
+
 class PackageMissingError(PreconditionError):
     """An optional package that must be installed first."""
 
@@ -221,6 +232,10 @@ class DamagedSlideError(UnreadableError):
 
 class DamagedGeoJsonError(UnreadableError):
     """A GeoJSON file that cannot be read."""
+
+
+class DamagedRecordError(UnreadableError):
+    """What is noted of earlier runs beside their results is damaged."""
 
 
 class DamagedBundleError(UnreadableError):

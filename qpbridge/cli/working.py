@@ -72,10 +72,12 @@ def work_here(request: Request, progress: Progress) -> Document:
     kind = next(kind for kind, record in KINDS.items() if isinstance(request, record))
     values = to_json(request)
     if kind in _NOT_NOTED:
-        return run(kind, values, _OwnDesk(progress))
+        return run(kind, values, _OwnDesk(progress, ""))
     title, device = title_of(request), values.get("device", "cpu")
-    with journaled(default_state_folder(), kind, values, progress, title=title, device=device) as recording:
-        result = run(kind, values, _OwnDesk(recording))
+    # As the journal is read in other folders, too.
+    noted = to_json(as_seen_by_server(request))
+    with journaled(default_state_folder(), kind, noted, progress, title=title, device=device) as recording:
+        result = run(kind, values, _OwnDesk(recording, recording.job.id))
         recording.finish(result)
     return result
 
@@ -107,8 +109,9 @@ class _OwnDesk:
     is_resumed = False
     device = "auto"
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, job_id: str) -> None:
         self._progress = progress
+        self.job_id = job_id
 
     def report(self, stage: str, done: int, total: int, **numbers: float) -> None:
         """Pass it on."""

@@ -31,6 +31,7 @@ from qpbridge.workflows.requests import (
     PredictRequest,
     Request,
     TrainRequest,
+    UndoRequest,
 )
 
 T = TypeVar("T")
@@ -85,6 +86,10 @@ class AsyncClient(Asker):
     async def export(self, request: ExportRequest) -> Job:
         """Ask for the objects of a project as GeoJSON."""
         return await self.submit(request)
+
+    async def undo(self, job_id: str) -> Job:
+        """Ask to take a prediction back; its result tells what was removed, what came back and what stays."""
+        return await self.submit(UndoRequest(job_id=job_id))
 
     async def inspect(self, request: InspectRequest) -> Document:
         """Return what of a project can be used, and why the rest cannot."""

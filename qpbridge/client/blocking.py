@@ -31,6 +31,7 @@ from qpbridge.workflows.requests import (
     PredictRequest,
     Request,
     TrainRequest,
+    UndoRequest,
 )
 
 T = TypeVar("T")
@@ -103,6 +104,10 @@ class Client(Asker):
     def export(self, request: ExportRequest) -> Job:
         """Ask for the objects of a project as GeoJSON."""
         return self.submit(request)
+
+    def undo(self, job_id: str) -> Job:
+        """Ask to take a prediction back; its result tells what was removed, what came back and what stays."""
+        return self.submit(UndoRequest(job_id=job_id))
 
     def inspect(self, request: InspectRequest, progress: Progress | None = None) -> Document:
         """Return what of a project can be used, and why the rest cannot."""

@@ -162,6 +162,7 @@ _SUBMITTING: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "evaluate": (evaluation_pb2_grpc.EvaluationServiceStub, "Evaluate"),
     "export": (project_pb2_grpc.ProjectServiceStub, "ExportProject"),
     "export_model": (model_pb2_grpc.ModelServiceStub, "ExportModel"),
+    "undo": (job_pb2_grpc.JobServiceStub, "UndoJob"),
 }
 
 

@@ -350,7 +350,8 @@ class JobBoard:
     async def _do(self, live: LiveJob, station: Station) -> Outcome:
         live.change(state=JobState.RUNNING, started=utc_now(), device=station.device)
         await self._notes.begin(live.job)
-        begin = Begin(live.job.kind, msgspec.json.encode(live.job.request), live.entry.attempts > 0)
+        is_resumed = live.entry.attempts > 0
+        begin = Begin(live.job.id, live.job.kind, msgspec.json.encode(live.job.request), is_resumed)
 
         def hear(news: News, answer: Answer) -> None:
             live.hear(news, answer)

@@ -12,6 +12,10 @@ class Desk(Progress, Protocol):
     """Progress of a job, and what else it needs of the house around it."""
 
     @property
+    def job_id(self) -> str:
+        """Id of the job, under which what it did may be found again."""
+
+    @property
     def is_resumed(self) -> bool:
         """Whether an earlier run of this job was broken off: what that finished need not be done again."""
 
@@ -39,8 +43,9 @@ class Desk(Progress, Protocol):
 class SilentDesk(SilentProgress):
     """A desk that nobody watches; keeps warnings and chunks."""
 
-    def __init__(self, device: str = "cpu", is_resumed: bool = False) -> None:
+    def __init__(self, device: str = "cpu", is_resumed: bool = False, job_id: str = "job") -> None:
         super().__init__()
+        self.job_id = job_id
         self.device = device
         self.is_resumed = is_resumed
         self.chunks: list[Chunk] = []

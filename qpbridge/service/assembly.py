@@ -80,7 +80,7 @@ def servicers(
         _service(training_pb2, "TrainingService"): TrainingServicer(intake),
         _service(prediction_pb2, "PredictionService"): PredictionServicer(board, events, intake, places),
         _service(evaluation_pb2, "EvaluationService"): EvaluationServicer(intake),
-        _service(job_pb2, "JobService"): JobServicer(board, events),
+        _service(job_pb2, "JobService"): JobServicer(board, events, intake),
         _service(server_pb2, "ServerService"): about,
     }
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from qpbridge.errors import BundleNotFoundError, InvalidValueError, PathRefusedError
-from qpbridge.workflows.requests import default_results
+from qpbridge.workflows.entries.naming import default_results
 
 _NAME: Final = re.compile(r"\w[\w.+=@ -]{0,119}")
 """Of a model within its folder: no separators, and no name that means another folder."""

@@ -22,6 +22,7 @@ class JobKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_KIND_EXPORT: _ClassVar[JobKind]
     JOB_KIND_INSPECT: _ClassVar[JobKind]
     JOB_KIND_EXPORT_MODEL: _ClassVar[JobKind]
+    JOB_KIND_UNDO: _ClassVar[JobKind]
 
 class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,6 +41,7 @@ JOB_KIND_EVALUATE: JobKind
 JOB_KIND_EXPORT: JobKind
 JOB_KIND_INSPECT: JobKind
 JOB_KIND_EXPORT_MODEL: JobKind
+JOB_KIND_UNDO: JobKind
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_QUEUED: JobState
 JOB_STATE_RUNNING: JobState
@@ -106,8 +108,22 @@ class CancelJobResponse(_message.Message):
     job: Job
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
+class UndoJobRequest(_message.Message):
+    __slots__ = ("job_id", "out")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    OUT_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    out: str
+    def __init__(self, job_id: _Optional[str] = ..., out: _Optional[str] = ...) -> None: ...
+
+class UndoJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
 class Job(_message.Message):
-    __slots__ = ("id", "kind", "title", "client", "device", "state", "created", "started", "finished", "progress", "warnings", "error", "train", "predict", "predict_region", "evaluate", "export", "inspect", "export_model")
+    __slots__ = ("id", "kind", "title", "client", "device", "state", "created", "started", "finished", "progress", "warnings", "error", "train", "predict", "predict_region", "evaluate", "export", "inspect", "export_model", "undo")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +143,7 @@ class Job(_message.Message):
     EXPORT_FIELD_NUMBER: _ClassVar[int]
     INSPECT_FIELD_NUMBER: _ClassVar[int]
     EXPORT_MODEL_FIELD_NUMBER: _ClassVar[int]
+    UNDO_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: JobKind
     title: str
@@ -146,7 +163,8 @@ class Job(_message.Message):
     export: _reports_pb2.ExportReport
     inspect: _reports_pb2.InspectReport
     export_model: _reports_pb2.ExportModelReport
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., title: _Optional[str] = ..., client: _Optional[str] = ..., device: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., train: _Optional[_Union[_reports_pb2.TrainReport, _Mapping]] = ..., predict: _Optional[_Union[_reports_pb2.PredictReport, _Mapping]] = ..., predict_region: _Optional[_Union[_reports_pb2.PredictRegionReport, _Mapping]] = ..., evaluate: _Optional[_Union[_reports_pb2.EvaluateReport, _Mapping]] = ..., export: _Optional[_Union[_reports_pb2.ExportReport, _Mapping]] = ..., inspect: _Optional[_Union[_reports_pb2.InspectReport, _Mapping]] = ..., export_model: _Optional[_Union[_reports_pb2.ExportModelReport, _Mapping]] = ...) -> None: ...
+    undo: _reports_pb2.UndoReport
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., title: _Optional[str] = ..., client: _Optional[str] = ..., device: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finished: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., warnings: _Optional[_Iterable[str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., train: _Optional[_Union[_reports_pb2.TrainReport, _Mapping]] = ..., predict: _Optional[_Union[_reports_pb2.PredictReport, _Mapping]] = ..., predict_region: _Optional[_Union[_reports_pb2.PredictRegionReport, _Mapping]] = ..., evaluate: _Optional[_Union[_reports_pb2.EvaluateReport, _Mapping]] = ..., export: _Optional[_Union[_reports_pb2.ExportReport, _Mapping]] = ..., inspect: _Optional[_Union[_reports_pb2.InspectReport, _Mapping]] = ..., export_model: _Optional[_Union[_reports_pb2.ExportModelReport, _Mapping]] = ..., undo: _Optional[_Union[_reports_pb2.UndoReport, _Mapping]] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("stage", "done", "total", "rate_per_s", "eta_s", "numbers")

@@ -55,6 +55,11 @@ class JobServiceStub:
                 request_serializer=qpbridge_dot_v1_dot_job__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=qpbridge_dot_v1_dot_job__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.UndoJob = channel.unary_unary(
+                '/qpbridge.v1.JobService/UndoJob',
+                request_serializer=qpbridge_dot_v1_dot_job__pb2.UndoJobRequest.SerializeToString,
+                response_deserializer=qpbridge_dot_v1_dot_job__pb2.UndoJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -91,6 +96,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UndoJob(self, request, context):
+        """Takes a prediction back: what it added goes, what it replaced returns, what people did stays; a job.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +125,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=qpbridge_dot_v1_dot_job__pb2.CancelJobRequest.FromString,
                     response_serializer=qpbridge_dot_v1_dot_job__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'UndoJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoJob,
+                    request_deserializer=qpbridge_dot_v1_dot_job__pb2.UndoJobRequest.FromString,
+                    response_serializer=qpbridge_dot_v1_dot_job__pb2.UndoJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +241,33 @@ class JobService:
             '/qpbridge.v1.JobService/CancelJob',
             qpbridge_dot_v1_dot_job__pb2.CancelJobRequest.SerializeToString,
             qpbridge_dot_v1_dot_job__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qpbridge.v1.JobService/UndoJob',
+            qpbridge_dot_v1_dot_job__pb2.UndoJobRequest.SerializeToString,
+            qpbridge_dot_v1_dot_job__pb2.UndoJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,8 @@ class JobServiceStub:
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]
     """Stops a job within a second and returns it ended; one that has ended already is returned as it is."""
+    UndoJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.UndoJobRequest, _job_pb2.UndoJobResponse]
+    """Takes a prediction back: what it added goes, what it replaced returns, what people did stays; a job."""
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -61,6 +63,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Stops a job within a second and returns it ended; one that has ended already is returned as it is."""
+    UndoJob: _aio.UnaryUnaryMultiCallable[_job_pb2.UndoJobRequest, _job_pb2.UndoJobResponse]  # type: ignore[assignment]
+    """Takes a prediction back: what it added goes, what it replaced returns, what people did stays; a job."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Long work: answered at once, watched as it goes on, cancelled at will."""
@@ -99,5 +103,13 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.CancelJobResponse, _abc.Awaitable[_job_pb2.CancelJobResponse]]:
         """Stops a job within a second and returns it ended; one that has ended already is returned as it is."""
+
+    @_abc_1.abstractmethod
+    def UndoJob(
+        self,
+        request: _job_pb2.UndoJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.UndoJobResponse, _abc.Awaitable[_job_pb2.UndoJobResponse]]:
+        """Takes a prediction back: what it added goes, what it replaced returns, what people did stays; a job."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -61,19 +61,21 @@ class ClassIou(_message.Message):
     def __init__(self, name: _Optional[str] = ..., iou: _Optional[float] = ...) -> None: ...
 
 class PredictReport(_message.Message):
-    __slots__ = ("out", "slides", "failures", "backend")
+    __slots__ = ("out", "slides", "failures", "backend", "job_id")
     OUT_FIELD_NUMBER: _ClassVar[int]
     SLIDES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
     out: str
     slides: _containers.RepeatedCompositeFieldContainer[SlideResult]
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
     backend: Backend
-    def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
+    job_id: str
+    def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., job_id: _Optional[str] = ...) -> None: ...
 
 class SlideResult(_message.Message):
-    __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings")
+    __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings", "added", "replaced", "kept", "dropped")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +88,10 @@ class SlideResult(_message.Message):
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     key: str
     name: str
     file: str
@@ -98,7 +104,11 @@ class SlideResult(_message.Message):
     classes: _containers.RepeatedCompositeFieldContainer[ClassSummary]
     duration_s: float
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., file: _Optional[str] = ..., slide_path: _Optional[str] = ..., fingerprint: _Optional[str] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., duration_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    added: int
+    replaced: int
+    kept: int
+    dropped: int
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., file: _Optional[str] = ..., slide_path: _Optional[str] = ..., fingerprint: _Optional[str] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., duration_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., replaced: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class ClassSummary(_message.Message):
     __slots__ = ("name", "count", "area_mm2", "share_of_tissue")
@@ -111,6 +121,32 @@ class ClassSummary(_message.Message):
     area_mm2: float
     share_of_tissue: float
     def __init__(self, name: _Optional[str] = ..., count: _Optional[int] = ..., area_mm2: _Optional[float] = ..., share_of_tissue: _Optional[float] = ...) -> None: ...
+
+class UndoReport(_message.Message):
+    __slots__ = ("out", "job_id", "slides", "failures")
+    OUT_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SLIDES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    out: str
+    job_id: str
+    slides: _containers.RepeatedCompositeFieldContainer[UndoneSlide]
+    failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
+    def __init__(self, out: _Optional[str] = ..., job_id: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[UndoneSlide, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ...) -> None: ...
+
+class UndoneSlide(_message.Message):
+    __slots__ = ("stem", "removed", "restored", "kept", "dropped")
+    STEM_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    RESTORED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    stem: str
+    removed: int
+    restored: int
+    kept: int
+    dropped: int
+    def __init__(self, stem: _Optional[str] = ..., removed: _Optional[int] = ..., restored: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class PredictRegionReport(_message.Message):
     __slots__ = ("objects", "classes", "region", "mpp_x", "mpp_y", "mpp_source", "fingerprint", "model_digest", "duration_s")

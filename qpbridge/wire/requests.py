@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from qpbridge.errors import InvalidValueError
-from qpbridge.v1 import evaluation_pb2, model_pb2, prediction_pb2, project_pb2, training_pb2
+from qpbridge.v1 import evaluation_pb2, job_pb2, model_pb2, prediction_pb2, project_pb2, training_pb2
 from qpbridge.wire.records import pack, unpack
 from qpbridge.workflows.requests import Request, from_json, to_json
 
@@ -19,6 +19,7 @@ RequestMessage: TypeAlias = (
     | project_pb2.ExportProjectRequest
     | project_pb2.InspectProjectRequest
     | model_pb2.ExportModelRequest
+    | job_pb2.UndoJobRequest
 )
 
 MESSAGES: Final[Mapping[str, type[RequestMessage]]] = {
@@ -29,6 +30,7 @@ MESSAGES: Final[Mapping[str, type[RequestMessage]]] = {
     "export": project_pb2.ExportProjectRequest,
     "inspect": project_pb2.InspectProjectRequest,
     "export_model": model_pb2.ExportModelRequest,
+    "undo": job_pb2.UndoJobRequest,
 }
 """Message of each kind of work."""
 

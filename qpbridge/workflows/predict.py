@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from qpbridge.core.backend import Backend
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, InvalidValueError
-from qpbridge.files import sha256, write_bytes
+from qpbridge.files import sha256
 from qpbridge.inference.interest import Interest
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import write_objects
+from qpbridge.qupath.reconcile import reconcile
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failures, one_by_one
-from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, results_file
+from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, results_file, results_stem
 from qpbridge.workflows.entries.sources import (
     OpenedSource,
     Source,
@@ -26,24 +27,29 @@ from qpbridge.workflows.entries.sources import (
     sources_of_slides,
 )
 from qpbridge.workflows.predicting.areas import interest_digest, interest_of
+from qpbridge.workflows.predicting.history import SlideHistory
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
 from qpbridge.workflows.predicting.record import RunRecord
-from qpbridge.workflows.predicting.results import ClassSummary, PredictReport, SlideResult, Tally, summary_csv
+from qpbridge.workflows.predicting.results import SUMMARY_FILE, ClassSummary, PredictReport, SlideResult, Tally
 from qpbridge.workflows.predicting.warm import LoadBundle
 from qpbridge.workflows.requests import PredictRequest
 
 __all__ = ["RUN_FILE", "SUMMARY_FILE", "ClassSummary", "PredictReport", "PredictRequest", "SlideResult", "predict"]
 
-SUMMARY_FILE: Final = "summary.csv"
 
-
-def predict(request: PredictRequest, progress: Progress, load: LoadBundle | None = None) -> PredictReport:
+def predict(
+    request: PredictRequest, progress: Progress, load: LoadBundle | None = None, job_id: str | None = None
+) -> PredictReport:
     """Predict every slide; one that fails is told and does not stop the rest.
 
     ``run.json`` tells after every slide what is done, ``summary.csv`` is written at the end, also when somebody
     asked to stop. Where the request says so, a slide is kept as an earlier run in the same folder left it: if that
     run had the same model, version and parameters, the slide and the areas asked for are the same, and the file
     is whole.
+
+    Results that lie there are those of an earlier run, on which people may have worked since: what it found is
+    replaced, what they drew, edited or locked stays, what they deleted does not come back (``reconcile``). What
+    this run adds and replaces is kept beside the results, so that it can be undone.
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ def predict(request: PredictRequest, progress: Progress, load: LoadBundle | None
         Told of each tile, with the number of objects so far.
     load : callable or None
         Gives the model of a folder; ``load_bundle`` where None.
+    job_id : str or None
+        By which the run can be undone; one of its own where None. A run that is started again has the same.
 
     Raises
     ------
@@ -73,7 +81,7 @@ def predict(request: PredictRequest, progress: Progress, load: LoadBundle | None
     stems = distinct_stems([source.file_stem for source in sources])
     noted = NotedProgress(progress)
     predictor = Predictor(request, (load or load_bundle)(request.model), noted)
-    run = RunRecord(request, predictor)
+    run = RunRecord(request, predictor, job_id or secrets.token_hex(6))
     failures = Failures(noted)
     status = "failed"
     try:
@@ -88,9 +96,13 @@ def predict(request: PredictRequest, progress: Progress, load: LoadBundle | None
         raise
     finally:
         run.write(status, failures.found)
-        write_bytes(request.out / SUMMARY_FILE, summary_csv(run.results))
+        run.summarize()
     return PredictReport(
-        out=request.out, results=tuple(run.results), failures=tuple(failures.found), backend=_backend(sources)
+        out=request.out,
+        job_id=run.job_id,
+        results=tuple(run.results),
+        failures=tuple(failures.found),
+        backend=_backend(sources),
     )
 
 
@@ -102,19 +114,23 @@ def _predict(predictor: Predictor, run: RunRecord, source: Source, file: Path) -
         if kept is not None:
             predictor.progress.objects += kept.objects
             return kept
-        return _write(predictor, source, opened, interest, file)
+        return _write(predictor, run, source, opened, interest, file)
 
 
 def _write(
-    predictor: Predictor, source: Source, opened: OpenedSource, interest: Interest | None, file: Path
+    predictor: Predictor, run: RunRecord, source: Source, opened: OpenedSource, interest: Interest | None, file: Path
 ) -> SlideResult:
     start_s = time.monotonic()
-    progress, tally = predictor.progress, Tally(predictor.bundle.spec.classes)
+    progress, tally = predictor.progress, Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
     objects = predictor.objects(source, opened, interest)
-    written = write_objects(file, objects)
+    history = SlideHistory(file.parent, results_stem(file))
+    existing, record = history.before(run.job_id)
+    found = reconcile(existing, record, objects, None if interest is None else interest.geometry)
+    with history.step(run.job_id, file, found):
+        written = write_objects(file, found.objects)
     if written.mended or written.dropped:
         progress.warn(f"{source.label}: {written.mended} outlines mended, {written.dropped} left out")
-    tally.add(objects)
+    tally.add(found.objects)
     return SlideResult(
         key=source.key,
         name=source.name,
@@ -125,6 +141,10 @@ def _write(
         mpp_y=opened.calibration.mpp_y,
         mpp_source=opened.calibration_source,
         objects=written.count,
+        added=len(found.added),
+        replaced=len(found.replaced),
+        kept=len(found.kept),
+        dropped=len(found.dropped),
         classes=tally.summary(),
         duration_s=round(time.monotonic() - start_s, 3),
         warnings=tuple(progress.warnings),

@@ -124,7 +124,7 @@ def predict_region(
     with source.open(request.mpp) as opened:
         interest = interest_of(source, opened, request.region or opened.region)
         assert interest is not None
-        tally = Tally(predictor.bundle.spec.classes)
+        tally = Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
         # Closed before the slide is, since other threads read it ahead.
         with contextlib.closing(_polygons(predictor, source, opened, interest)) as found:
             for polygons in found:

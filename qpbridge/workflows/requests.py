@@ -297,6 +297,22 @@ class ExportModelRequest:
     out: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoRequest:
+    """Which prediction to take back.
+
+    Parameters
+    ----------
+    job_id : str
+        Of the prediction.
+    out : Path or None
+        Folder of its results; where the job's own request says so, where None.
+    """
+
+    job_id: str
+    out: Path | None = None
+
+
 Request: TypeAlias = (
     TrainRequest
     | PredictRequest
@@ -305,6 +321,7 @@ Request: TypeAlias = (
     | ExportRequest
     | InspectRequest
     | ExportModelRequest
+    | UndoRequest
 )
 
 KINDS: Final[Mapping[str, type[Request]]] = {
@@ -315,23 +332,11 @@ KINDS: Final[Mapping[str, type[Request]]] = {
     "export": ExportRequest,
     "inspect": InspectRequest,
     "export_model": ExportModelRequest,
+    "undo": UndoRequest,
 }
 """Kinds of work, by the name of the workflow."""
 
-RESULTS_FOLDER: Final = "qpbridge-results"
-"""Where predictions go unless the user says otherwise: beside the project, one folder a model."""
-
 _SUBJECTS: Final = ("project", "input", "inputs")
-
-
-def default_results(inputs: Sequence[Path], model: Path) -> Path:
-    """Return where predictions go unless told: beside the project or the first slide, one folder a model.
-
-    What is not on this machine counts as a folder where its name has no ending.
-    """
-    first = inputs[0]
-    is_folder = first.is_dir() or not (first.exists() or first.suffix)
-    return (first if is_folder else first.parent) / RESULTS_FOLDER / model.resolve().name
 
 
 def title_of(request: Request) -> str:
@@ -341,7 +346,8 @@ def title_of(request: Request) -> str:
     names = [path.parent.name if path.name == "project.qpproj" else path.name for path in paths]
     more = [f"and {len(names) - 1} more"] if len(names) > 1 else []
     model: Path | None = getattr(request, "model", None)
-    parts = [*names[:1], *more, *([] if model is None else [f"model {model.name}"])]
+    undone = [f"job {request.job_id}"] if isinstance(request, UndoRequest) else []
+    parts = [*names[:1], *more, *([] if model is None else [f"model {model.name}"]), *undone]
     return ", ".join(parts)
 
 

@@ -19,6 +19,7 @@ from qpbridge.workflows.requests import (
     PredictRegionRequest,
     PredictRequest,
     TrainRequest,
+    UndoRequest,
     from_json,
 )
 
@@ -74,7 +75,7 @@ def _train(request: TrainRequest, desk: Desk) -> Report:
 def _predict(request: PredictRequest, desk: Desk) -> Report:
     from qpbridge.workflows.predict import predict
 
-    return predict(replace(request, resume=request.resume or desk.is_resumed), desk, _model().load)
+    return predict(replace(request, resume=request.resume or desk.is_resumed), desk, _model().load, desk.job_id)
 
 
 def _predict_region(request: PredictRegionRequest, desk: Desk) -> Report:
@@ -107,6 +108,12 @@ def _export_model(request: ExportModelRequest, desk: Desk) -> Report:
     return export_model(request, desk)
 
 
+def _undo(request: UndoRequest, desk: Desk) -> Report:
+    from qpbridge.workflows.predicting.undo import undo
+
+    return undo(request, desk)
+
+
 _WORK: Final[Mapping[str, Callable[[Any, Desk], Report]]] = {
     "train": _train,
     "predict": _predict,
@@ -115,6 +122,7 @@ _WORK: Final[Mapping[str, Callable[[Any, Desk], Report]]] = {
     "export": _export,
     "inspect": _inspect,
     "export_model": _export_model,
+    "undo": _undo,
 }
 
 

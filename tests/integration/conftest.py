@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
+import torch
 from google.protobuf.message import Message
+from PIL import Image
 
 from qpbridge.errors import QpbridgeError
+from qpbridge.models.bundle import save_bundle
+from qpbridge.models.registry import build, configure, family
+from qpbridge.models.spec import ModelClass, Provenance
 from qpbridge.v1 import (
     evaluation_pb2_grpc,
     job_pb2,
@@ -30,6 +36,7 @@ from qpbridge.wire.discovery import Discovery, read_discovery
 from qpbridge.wire.errors import error_of
 from qpbridge.wire.metadata import AUTHORIZATION, BEARER, CLIENT
 
+CLASSES = (ModelClass(name="Tumor", color_rgb=(200, 0, 0)), ModelClass(name="Stroma", color_rgb=(150, 200, 150)))
 HERE = Path(__file__).parent
 WAIT_S = 60.0
 STUBS = (
@@ -177,3 +184,34 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
     process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def model(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that nobody trained, its last bias set so that it finds both classes."""
+    torch.manual_seed(3)
+    config, recipe = configure("dmmn", None, {"variant": "unet", "width": "2", "mpp": "1.0", "patch_px": "256"})
+    spec = family("dmmn").spec(config, CLASSES)
+    network = build(spec).eval()
+    with Image.open(data_dir / "made" / "images" / "slide_b.tif") as image:
+        pixels = np.array(image.reduce(4))
+    view = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.abs_()  # blurs rather than sharpens, so that the regions found are not mere noise
+        logits = network({spec.views[0].name: view})["logits"]
+        *_, bias = (parameter for parameter in network.parameters() if parameter.shape == (2,))
+        bias[0] -= (logits[:, 0] - logits[:, 1]).median()
+    provenance = Provenance(
+        created="2026-11-20T12:00:00+00:00",
+        versions={},
+        seed=3,
+        recipe=recipe,
+        project="none",
+        training_entries=(),
+        validation_entries=(),
+        annotated_area_um2={},
+    )
+    folder = tmp_path_factory.mktemp("model") / "untrained"
+    save_bundle(folder, spec, network, provenance)
+    return folder

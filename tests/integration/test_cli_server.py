@@ -80,9 +80,12 @@ def model(trained: Any) -> str:
     return str(trained["bundle"])
 
 
+OF_THE_RUN = {"duration_s", "job_id", "replaced"}
+
+
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_times(one) for key, one in value.items() if key != "duration_s"}
+        return {key: without_times(one) for key, one in value.items() if key not in OF_THE_RUN}
     return [without_times(one) for one in value] if isinstance(value, list) else value
 
 

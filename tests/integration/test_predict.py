@@ -7,62 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import shapely
-import torch
-from PIL import Image
 
 from qpbridge.core.geometry import Region
 from qpbridge.core.progress import SilentProgress
 from qpbridge.inference.engine import Segmenter
 from qpbridge.jobs.desk import SilentDesk
-from qpbridge.models.bundle import load_bundle, save_bundle
-from qpbridge.models.registry import build, configure, family
-from qpbridge.models.spec import ModelClass, Provenance
+from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import parse_objects, read_objects
 from qpbridge.workflows import worker
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
 from qpbridge.workflows.predict import PredictReport, PredictRequest, predict
 from qpbridge.workflows.requests import PredictRegionRequest, to_json
 
-CLASSES = (ModelClass(name="Tumor", color_rgb=(200, 0, 0)), ModelClass(name="Stroma", color_rgb=(150, 200, 150)))
-
 
 @pytest.fixture(scope="module")
 def project(data_dir: Path) -> Path:
     return data_dir / "made" / "qp-0.6.0" / "project"
-
-
-@pytest.fixture(scope="module")
-def model(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that nobody trained, its last bias set so that it finds both classes."""
-    torch.manual_seed(3)
-    config, recipe = configure("dmmn", None, {"variant": "unet", "width": "2", "mpp": "1.0", "patch_px": "256"})
-    spec = family("dmmn").spec(config, CLASSES)
-    network = build(spec).eval()
-    with Image.open(data_dir / "made" / "images" / "slide_b.tif") as image:
-        pixels = np.array(image.reduce(4))
-    view = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-    with torch.inference_mode():
-        for parameter in network.parameters():
-            parameter.abs_()  # blurs rather than sharpens, so that the regions found are not mere noise
-        logits = network({spec.views[0].name: view})["logits"]
-        *_, bias = (parameter for parameter in network.parameters() if parameter.shape == (2,))
-        bias[0] -= (logits[:, 0] - logits[:, 1]).median()
-    provenance = Provenance(
-        created="2026-11-20T12:00:00+00:00",
-        versions={},
-        seed=3,
-        recipe=recipe,
-        project="none",
-        training_entries=(),
-        validation_entries=(),
-        annotated_area_um2={},
-    )
-    folder = tmp_path_factory.mktemp("model") / "untrained"
-    save_bundle(folder, spec, network, provenance)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +43,12 @@ def predicted(project: Path, model: Path, tmp_path_factory: pytest.TempPathFacto
 def test_what_can_be_predicted_is_and_the_rest_is_told(predicted: PredictReport) -> None:
     assert [result.name for result in predicted.results] == ["slide_b.tif"]
     assert [failure.reason for failure in predicted.failures] == ["PIXEL_SIZE_MISSING", "UNSUPPORTED_IMAGE"]
-    assert sorted(path.name for path in predicted.out.iterdir()) == ["2-slide_b.tif.geojson", "run.json", "summary.csv"]
+    assert sorted(path.name for path in predicted.out.iterdir()) == [
+        "2-slide_b.tif.geojson",
+        "run.json",
+        "runs",
+        "summary.csv",
+    ]
 
 
 def test_objects_are_valid_annotations_that_cover_what_was_predicted_once(predicted: PredictReport) -> None:

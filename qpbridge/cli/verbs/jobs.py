@@ -1,7 +1,8 @@
-"""The verbs about jobs: list, watch, cancel, fetch."""
+"""The verbs about jobs: list, watch, cancel, undo, fetch."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,14 +17,17 @@ from qpbridge.cli.output import output_console, records_table
 from qpbridge.cli.running import Document, ExitCode, Telling, carry_out
 from qpbridge.cli.verb import Verb, verb
 from qpbridge.cli.verbs.reports import TELLING
-from qpbridge.cli.working import client_of
+from qpbridge.cli.working import client_of, working
 from qpbridge.core.progress import Progress
 from qpbridge.errors import ServerNotRunningError
+from qpbridge.workflows.entries.naming import results_folder
+from qpbridge.workflows.requests import UndoRequest
 
 if TYPE_CHECKING:
     from qpbridge.jobs.records import Job, JobState
+    from qpbridge.jobs.store.journal import Journal
 
-app = typer.Typer(no_args_is_help=True, help="List jobs, watch one, cancel one, fetch its files.")
+app = typer.Typer(no_args_is_help=True, help="List jobs, watch one, cancel one, undo one, fetch its files.")
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id, as jobs list tells it.", show_default=False)]
 
@@ -98,6 +102,32 @@ def cancel(job_id: JobId, *, place: options.Place, output: options.Output) -> No
 
 @app.command(cls=Verb)
 @verb
+def undo(
+    job_id: JobId,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of its results; default: where the job wrote them."),
+    ] = None,
+    *,
+    place: options.Place,
+    output: options.Output,
+) -> None:
+    """Take a prediction back.
+
+    What it added is removed and what it replaced comes back. What was drawn, edited or locked since stays.
+    """
+
+    def request() -> UndoRequest:
+        if out is not None or place.server is not None:
+            return UndoRequest(job_id=job_id, out=out)
+        with _journal() as journal:
+            return UndoRequest(job_id=job_id, out=results_folder(journal.get(job_id)))
+
+    carry_out(working(request, place), output, TELLING["undo"])
+
+
+@app.command(cls=Verb)
+@verb
 def fetch(
     job_id: JobId,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files, on this machine.")],
@@ -130,19 +160,20 @@ def _found(place: options.Place, states: Sequence[JobState], kinds: Sequence[str
 
 def _noted(states: Sequence[JobState], kinds: Sequence[str]) -> Iterator[Job]:
     """Yield the jobs of the journal, for lack of a server."""
-    from qpbridge.jobs.store.journal import Journal
-    from qpbridge.jobs.store.state_folder import StateFolder, default_state_folder
-
-    journal = Journal(StateFolder(default_state_folder()).journal)
-    try:
-        token, is_last = "", False
+    token, is_last = "", False
+    with _journal() as journal:
         while not is_last:
             page = journal.page(0, token, states, kinds)
             yield from page.jobs
             token = page.next_page_token
             is_last = not token
-    finally:
-        journal.close()
+
+
+def _journal() -> contextlib.closing[Journal]:
+    from qpbridge.jobs.store.journal import Journal
+    from qpbridge.jobs.store.state_folder import StateFolder, default_state_folder
+
+    return contextlib.closing(Journal(StateFolder(default_state_folder()).journal))
 
 
 def _states(names: Sequence[str]) -> list[JobState]:

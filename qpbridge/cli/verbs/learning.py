@@ -13,7 +13,8 @@ from qpbridge.cli.verb import verb
 from qpbridge.cli.verbs.reports import TELLING
 from qpbridge.cli.working import working
 from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
-from qpbridge.workflows.requests import RESULTS_FOLDER, EvaluateRequest, PredictRequest, TrainRequest, default_results
+from qpbridge.workflows.entries.naming import RESULTS_FOLDER, default_results
+from qpbridge.workflows.requests import EvaluateRequest, PredictRequest, TrainRequest
 
 ModelPath = Annotated[
     Path,

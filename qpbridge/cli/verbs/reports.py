@@ -29,10 +29,13 @@ def show_training(report: Document) -> None:
 
 def show_prediction(report: Document) -> None:
     """Print what was predicted."""
-    output_console().print(fields_table({"results in": report["out"]}))
+    undoing = f"qpbridge jobs undo {report['job_id']}"
+    output_console().print(fields_table({"results in": report["out"], "undone by": undoing}))
+    is_reconciled = any(one["kept"] or one["dropped"] for one in report["slides"])
     slides = [
         {"slide": one["name"], "file": PurePath(one["file"]).name, "regions": one["objects"], "µm/px": one["mpp_x"]}
         | {"from": one["mpp_source"], "seconds": one["duration_s"]}
+        | ({"yours": one["kept"], "left out": one["dropped"]} if is_reconciled else {})
         for one in report["slides"]
     ]
     areas = [
@@ -42,6 +45,17 @@ def show_prediction(report: Document) -> None:
         for part in one["classes"]
     ]
     print_tables({"Slides": slides, "Areas": areas, "Failures": _failures(report)})
+
+
+def show_undoing(report: Document) -> None:
+    """Print what undoing changed."""
+    output_console().print(fields_table({"undone": f"job {report['job_id']}", "results in": report["out"]}))
+    slides = [
+        {"slide": one["stem"], "removed": one["removed"], "back": one["restored"], "kept": one["kept"]}
+        | {"not back": one["dropped"]}
+        for one in report["slides"]
+    ]
+    print_tables({"Slides": slides, "Failures": _failures(report)})
 
 
 def show_evaluation(report: Document) -> None:
@@ -76,6 +90,7 @@ TELLING: Final[Mapping[str, Telling]] = {
     "evaluate": Telling(show=show_evaluation, rate=lambda report: rate_batch(report["failures"], report["entries"])),
     "export": Telling(show=print_document, rate=lambda report: rate_batch(report["failures"], report["entries"])),
     "inspect": Telling(show=show_inspection, rate=rate_inspection),
+    "undo": Telling(show=show_undoing, rate=lambda report: rate_batch(report["failures"], report["slides"])),
     "export_model": AS_IT_IS,
     "predict_region": AS_IT_IS,
 }

@@ -71,15 +71,17 @@ class PipeDesk:
 
     def __init__(self, outbox: Outbox, device: str) -> None:
         self.device = device
+        self.job_id = ""
         self.is_resumed = False
         self._outbox = outbox
         self._changed = threading.Condition()
         self._on_their_way = 0
         self._is_stopped = False
 
-    def begin(self, is_resumed: bool) -> None:
+    def begin(self, job_id: str, is_resumed: bool) -> None:
         """Clear the desk for another job."""
         with self._changed:
+            self.job_id = job_id
             self.is_resumed, self._is_stopped, self._on_their_way = is_resumed, False, 0
 
     def stop(self) -> None:
@@ -141,7 +143,7 @@ def serve(connection: socket.socket, work: Work, device: str, on_lost: Callable[
     def listen() -> None:
         while (message := receive(connection)) is not None:
             if isinstance(message, Begin):
-                desk.begin(message.is_resumed)
+                desk.begin(message.job_id, message.is_resumed)
                 jobs.put(message)
             elif isinstance(message, Stop):
                 desk.stop()

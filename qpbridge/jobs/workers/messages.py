@@ -20,6 +20,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Begin(_Message, frozen=True):
     """Do a job; ``request`` is JSON."""
 
+    job_id: str
     kind: str
     request: bytes
     is_resumed: bool

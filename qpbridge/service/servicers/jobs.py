@@ -11,9 +11,11 @@ from typing import Final, cast
 from qpbridge.jobs.board import JobBoard
 from qpbridge.jobs.records import Chunk, Job, JobState
 from qpbridge.service.servicers.caller import Caller
+from qpbridge.service.servicers.intake import Intake
 from qpbridge.v1 import job_pb2
 from qpbridge.wire.jobs import event_message, job_message, page_message
 from qpbridge.wire.records import unpack
+from qpbridge.workflows.entries.naming import results_folder
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -60,11 +62,14 @@ class JobServicer:
         Knows the jobs.
     events : JobEvents
         Of the same board.
+    intake : Intake
+        Takes requests in.
     """
 
-    def __init__(self, board: JobBoard, events: JobEvents) -> None:
+    def __init__(self, board: JobBoard, events: JobEvents, intake: Intake) -> None:
         self._board = board
         self._events = events
+        self._intake = intake
 
     async def get_job(self, request: job_pb2.GetJobRequest, _: Caller) -> job_pb2.GetJobResponse:
         """Return a job as it stands."""
@@ -90,3 +95,11 @@ class JobServicer:
         job = await self._board.cancel(request.job_id)
         LOG.info("job stopped", extra={"job": job.id, "state": job.state.value, "client": caller.client})
         return job_pb2.CancelJobResponse(job=job_message(job))
+
+    async def undo_job(self, request: job_pb2.UndoJobRequest, caller: Caller) -> job_pb2.UndoJobResponse:
+        """Begin to take a prediction back."""
+        asked = job_pb2.UndoJobRequest()
+        asked.CopyFrom(request)
+        if not request.HasField("out"):
+            asked.out = str(results_folder(await self._board.get(request.job_id)))
+        return job_pb2.UndoJobResponse(job=job_message(await self._intake.submit(asked, caller)))

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from qpbridge.errors import InvalidValueError, NothingToUndoError
+
+if TYPE_CHECKING:
+    from qpbridge.jobs.records import Job
 
 PLAIN: Final = ".geojson"
 GZIPPED: Final = ".geojson.gz"
+
+RESULTS_FOLDER: Final = "qpbridge-results"
+"""Where predictions go unless the user says otherwise: beside the project, one folder a model."""
 
 RUN_FILE: Final = "run.json"
 """Says what a run did, beside its results."""
@@ -46,7 +54,39 @@ def results_file(folder: Path, stem: str, is_gzipped: bool = False) -> Path:
     return folder / f"{stem}{GZIPPED if is_gzipped else PLAIN}"
 
 
+def results_stem(file: Path) -> str:
+    """Return the stem of a file that ``results_file`` named."""
+    return file.name.removesuffix(".gz").removesuffix(PLAIN)
+
+
 def find_results(folder: Path, stem: str) -> Path | None:
     """Return the results of a slide, compressed or not; the newer where there are both, None without any."""
     found = [path for suffix in (PLAIN, GZIPPED) if (path := folder / f"{stem}{suffix}").is_file()]
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def default_results(inputs: Sequence[Path], model: Path) -> Path:
+    """Return where predictions go unless told: beside the project or the first slide, one folder a model.
+
+    What is not on this machine counts as a folder where its name has no ending.
+    """
+    first = inputs[0]
+    is_folder = first.is_dir() or not (first.exists() or first.suffix)
+    return (first if is_folder else first.parent) / RESULTS_FOLDER / model.resolve().name
+
+
+def results_folder(job: Job) -> Path:
+    """Return where a prediction wrote its results, so that it can be undone.
+
+    Raises
+    ------
+    InvalidValueError
+        If the job is of another kind.
+    NothingToUndoError
+        If it has not ended yet.
+    """
+    if job.kind != "predict":
+        raise InvalidValueError(f"job '{job.id}' is of the kind {job.kind}: only a prediction can be undone")
+    if not job.state.is_terminal:
+        raise NothingToUndoError(f"job '{job.id}' is {job.state.value}: cancel it first, then undo what it wrote")
+    return Path(job.request["out"])

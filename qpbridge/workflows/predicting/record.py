@@ -17,8 +17,9 @@ from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.naming import RUN_FILE
 from qpbridge.workflows.entries.sources import OpenedSource
 from qpbridge.workflows.predicting.areas import interest_digest
+from qpbridge.workflows.predicting.history import RUNS_FOLDER
 from qpbridge.workflows.predicting.predictor import Predictor
-from qpbridge.workflows.predicting.results import SlideResult
+from qpbridge.workflows.predicting.results import SUMMARY_FILE, SlideResult, summary_csv
 from qpbridge.workflows.requests import PredictRequest
 
 DECISIVE: Final = ("mpp", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed")
@@ -34,9 +35,12 @@ class RunRecord:
         Names the folder.
     predictor : Predictor
         The model and where it runs.
+    job_id : str
+        Of the run; a copy of the file goes to the folder of that name among the runs.
     """
 
-    def __init__(self, request: PredictRequest, predictor: Predictor) -> None:
+    def __init__(self, request: PredictRequest, predictor: Predictor, job_id: str) -> None:
+        self.job_id = job_id
         self._request = request
         self._predictor = predictor
         self._started = datetime.datetime.now(datetime.UTC)
@@ -84,11 +88,21 @@ class RunRecord:
             So far.
         """
         encoded = msgspec.json.encode(self._document(status, failures), enc_hook=str)
-        write_bytes(self._request.out / RUN_FILE, msgspec.json.format(encoded, indent=2) + b"\n")
+        self._write(RUN_FILE, msgspec.json.format(encoded, indent=2) + b"\n")
+
+    def summarize(self) -> None:
+        """Write ``summary.csv``."""
+        self._write(SUMMARY_FILE, summary_csv(self.results))
+
+    def _write(self, name: str, content: bytes) -> None:
+        out = self._request.out
+        write_bytes(out / RUNS_FOLDER / self.job_id / name, content)
+        write_bytes(out / name, content)
 
     def _document(self, status: str, failures: list[Failure]) -> dict[str, Any]:
         spec, runtime = self._predictor.bundle.spec, self._predictor.runtime
         document = {
+            "job_id": self.job_id,
             "status": status,
             "started": self._started.isoformat(timespec="seconds"),
             "duration_s": round((datetime.datetime.now(datetime.UTC) - self._started).total_seconds(), 3),

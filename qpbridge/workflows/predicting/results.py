@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from qpbridge.core.backend import Backend
 from qpbridge.core.objects import BACKGROUND_CLASS, PathObject
-from qpbridge.inference.objects import AREA
 from qpbridge.models.spec import ModelClass
 from qpbridge.workflows.entries.failures import Failure
+
+SUMMARY_FILE: Final = "summary.csv"
 
 UM2_PER_MM2: Final = 1e6
 
@@ -63,7 +64,10 @@ class SlideResult:
     mpp_source : str
         ``"request"``, ``"project"`` or ``"file"``.
     objects : int
-        Written.
+        In the file.
+    added, replaced, kept, dropped : int
+        Of those, what this run found; what earlier runs had found and is gone; what people made, edited or locked;
+        and what was found but left out, since a person has decided otherwise there. See ``reconcile``.
     classes : tuple of ClassSummary
         Of every class that is written back.
     duration_s : float
@@ -88,6 +92,10 @@ class SlideResult:
     classes: tuple[ClassSummary, ...]
     duration_s: float
     warnings: tuple[str, ...]
+    added: int = 0
+    replaced: int = 0
+    kept: int = 0
+    dropped: int = 0
     file_sha256: str = ""
     interest_sha256: str | None = None
 
@@ -97,6 +105,7 @@ class PredictReport:
     """What was predicted, which slides failed, and what read the project, if there is one."""
 
     out: Path
+    job_id: str
     results: tuple[SlideResult, ...]
     failures: tuple[Failure, ...]
     backend: Backend | None = None
@@ -105,6 +114,7 @@ class PredictReport:
         """Return the report as JSON values."""
         return {
             "out": str(self.out),
+            "job_id": self.job_id,
             "slides": [_told(result) for result in self.results],
             "failures": [asdict(failure) for failure in self.failures],
             "backend": None if self.backend is None else asdict(self.backend),
@@ -122,16 +132,21 @@ class Tally:
     ----------
     classes : sequence of ModelClass
         Of the model; those that are never written do not count.
+    pixel_area_um2 : float
+        Of level 0.
     """
 
-    def __init__(self, classes: Sequence[ModelClass]) -> None:
+    def __init__(self, classes: Sequence[ModelClass], pixel_area_um2: float) -> None:
+        self._pixel_area_um2 = pixel_area_um2
         self._areas_mm2: dict[str, list[float]] = {item.name: [] for item in classes if item.is_written}
 
     def add(self, objects: Iterable[PathObject]) -> None:
-        """Count some objects; each must have a class and an area."""
+        """Count some objects; of other classes than the model's, they do not count."""
         for item in objects:
-            assert item.path_class is not None
-            self._areas_mm2[item.path_class.name].append(item.measurements[AREA] / UM2_PER_MM2)
+            if item.path_class is not None and item.path_class.name in self._areas_mm2:
+                # A measurement is not what it was once somebody has edited the outline.
+                area_um2 = item.geometry.area * self._pixel_area_um2
+                self._areas_mm2[item.path_class.name].append(area_um2 / UM2_PER_MM2)
 
     def summary(self) -> tuple[ClassSummary, ...]:
         """Return what was found of every class."""

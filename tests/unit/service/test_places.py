@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from qpbridge.errors import BundleNotFoundError, InvalidValueError, PathRefusedError
 from qpbridge.service.places import AllowedPlaces
-from qpbridge.workflows.requests import RESULTS_FOLDER
+from qpbridge.workflows.entries.naming import RESULTS_FOLDER
 
 PARTS = st.lists(st.sampled_from(["..", ".", "", "a", "link", "up", "root", "%2e%2e", "file:", "b c"]), max_size=7)
 

@@ -25,6 +25,7 @@ from qpbridge.workflows.inspecting.records import (
     Trouble,
 )
 from qpbridge.workflows.predict import ClassSummary, PredictReport, SlideResult
+from qpbridge.workflows.predicting.undo import UndoneSlide, UndoReport
 from qpbridge.workflows.train import TrainReport
 
 FAILURES = (Failure(entry="entry 3 'c'", reason="SLIDE_NOT_FOUND", message="gone: look for it"),)
@@ -48,6 +49,7 @@ TRAINED = TrainReport(
 )
 PREDICTED = PredictReport(
     out=Path("/out"),
+    job_id="7",
     results=(
         SlideResult(
             key="1",
@@ -59,11 +61,21 @@ PREDICTED = PredictReport(
             mpp_y=0.26,
             mpp_source="project",
             objects=7,
+            added=5,
+            replaced=4,
+            kept=2,
+            dropped=3,
             classes=(ClassSummary(name="Background", count=2, area_mm2=1.5, share_of_tissue=None),),
             duration_s=0.1,
             warnings=("look at it",),
         ),
     ),
+    failures=FAILURES,
+)
+UNDONE = UndoReport(
+    out=Path("/out"),
+    job_id="7",
+    slides=(UndoneSlide(stem="1-a", removed=5, restored=4, kept=2, dropped=1),),
     failures=FAILURES,
 )
 EVALUATED = EvaluationReport(
@@ -139,6 +151,7 @@ def as_json(values: Any) -> Any:
     [
         (reports_pb2.TrainReport, TRAINED),
         (reports_pb2.PredictReport, PREDICTED),
+        (reports_pb2.UndoReport, UNDONE),
         (reports_pb2.EvaluateReport, EVALUATED),
         (reports_pb2.ExportReport, EXPORTED),
         (reports_pb2.InspectReport, INSPECTED),

@@ -18,6 +18,7 @@ from qpbridge.workflows.requests import (
     PredictRegionRequest,
     PredictRequest,
     TrainRequest,
+    UndoRequest,
 )
 
 
@@ -105,6 +106,7 @@ FULL: dict[str, Any] = {
     ),
     "inspect": InspectRequest(project=Path("/p"), **ONLY, **READING),
     "export_model": ExportModelRequest(model=Path("m"), out=Path("/out/m.onnx")),
+    "undo": UndoRequest(job_id="7", out=Path("/out")),
 }
 UNUSED = {("evaluate", "predictions")}
 """Excluded by another field of the same request."""
@@ -121,6 +123,7 @@ MINIMAL = [
     EvaluateRequest(project=Path("/p"), predictions=Path("/out")),
     ExportRequest(project=Path("/p"), out=Path("/out")),
     InspectRequest(project=Path("/p")),
+    UndoRequest(job_id="7"),
 ]
 
 

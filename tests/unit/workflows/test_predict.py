@@ -137,7 +137,7 @@ def test_one_bad_slide_does_not_end_a_batch(draw: Draw, request_of: Callable[...
     assert [failure.reason for failure in report.failures] == ["DAMAGED_SLIDE", "SLIDE_NOT_FOUND"]
     assert len(progress.warnings) == 2
     assert [failure["reason"] for failure in run_of(report.out)["failures"]] == ["DAMAGED_SLIDE", "SLIDE_NOT_FOUND"]
-    assert sorted(path.name for path in report.out.iterdir()) == ["good.geojson", "run.json", "summary.csv"]
+    assert sorted(path.name for path in report.out.iterdir()) == ["good.geojson", "run.json", "runs", "summary.csv"]
 
 
 def test_a_slide_without_pixel_size_is_told_how_to_get_one(
@@ -310,7 +310,7 @@ def test_a_resumed_run_keeps_what_is_finished_and_does_the_rest(
     with pytest.raises(SystemExit):
         predict(request_of(*slides), KilledDuring("predict c.png"))
     first, second = (tmp_path / "out" / f"{name}.geojson" for name in "ab")
-    second.write_bytes(second.read_bytes()[:-9])
+    second.unlink()
     written_ns = first.stat().st_mtime_ns
     watched = Watched()
 
@@ -373,3 +373,16 @@ def test_an_entry_with_no_area_to_predict_in_does_not_end_a_batch(
     assert [result.name for result in report.results] == ["b.png"]
     with pytest.raises(InvalidValueError, match=r"annotations of entry 1 'a\.png' is no GeoJSON"):
         predict(request_of(project, annotations={"1": "{"}), SilentProgress())
+
+
+def test_results_that_cannot_be_read_are_left_alone(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slide = draw("a.png", Tumor=(100, 50, 200, 150))
+    (first,) = predict(request_of(slide), SilentProgress()).results
+    torn = first.file.read_bytes()[:-9]
+    first.file.write_bytes(torn)
+
+    (failure,) = predict(request_of(slide), SilentProgress()).failures
+
+    assert failure.reason == "DAMAGED_GEO_JSON"
+    assert "mend it, or move it away to predict afresh" in failure.message
+    assert first.file.read_bytes() == torn

@@ -18,7 +18,7 @@ from qpbridge.workflows.requests import (
     PredictRequest,
     Request,
     TrainRequest,
-    default_results,
+    UndoRequest,
     from_json,
     title_of,
     to_json,
@@ -42,6 +42,7 @@ FULL: dict[str, Request] = {
     "export": ExportRequest(project=Path("/p"), out=Path("/o"), mpp=0.5, label_maps=True),
     "inspect": InspectRequest(project=Path("/p")),
     "export_model": ExportModelRequest(model=Path("/m"), out=Path("/o.onnx")),
+    "undo": UndoRequest(job_id="7", out=Path("/o")),
 }
 
 
@@ -87,30 +88,6 @@ def test_requests_load_no_heavy_library() -> None:
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert not {"numpy", "torch", "shapely"} & set(answer.stdout.split())
-
-
-@pytest.mark.parametrize("first", ["project", "project/project.qpproj", "project/a.svs"])
-def test_results_go_beside_the_project_or_slide_unless_told(first: str, tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
-    model = tmp_path / "models" / "skin"
-
-    folder = default_results((tmp_path / first, Path("other.svs")), model)
-
-    assert folder == tmp_path / "project" / "qpbridge-results" / "skin"
-
-
-@pytest.mark.parametrize("first", ["/far/project", "/far/project/project.qpproj", "/far/project/a.svs"])
-def test_results_of_what_is_elsewhere_go_to_the_same_place(first: str) -> None:
-    assert default_results((Path(first),), Path("skin")) == Path("/far/project/qpbridge-results/skin")
-
-
-def test_results_take_the_models_name_however_its_path_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "skin").mkdir()
-    monkeypatch.chdir(tmp_path / "skin")
-
-    assert default_results((Path("a.svs"),), Path()) == Path("qpbridge-results/skin")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import JobNotFoundError, ServerNotRunningError, ServerUnreachableError
 from qpbridge.jobs.in_process import journaled
 from qpbridge.jobs.records import Job, JobError, JobProgress, JobState
+from qpbridge.workflows.predicting.undo import UndoneSlide, UndoReport, UndoRequest
 
 CREATED = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 RUNNING = Job(
@@ -35,6 +36,7 @@ FAILED = replace(
 )
 PREDICTED = {
     "out": "/o",
+    "job_id": "7",
     "slides": [],
     "failures": [{"entry": "entry 2", "reason": "SLIDE_NOT_FOUND", "message": "looked in /b"}],
 }
@@ -190,3 +192,45 @@ def test_files_are_fetched(client: Client) -> None:
 
     assert json.loads(result.stdout) == {"out": "here", "files": ["1-a.geojson"]}
     assert client.asked == [("7", Path("here"), ("1", "2"))]
+
+
+@pytest.fixture
+def undone(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is asked of the workflow, in this process."""
+    asked: list[Any] = []
+
+    def undo(request: Any, _: Any) -> UndoReport:
+        asked.append(request)
+        slide = UndoneSlide(stem="1-a", removed=5, restored=4, kept=2, dropped=1)
+        return UndoReport(out=request.out, job_id=request.job_id, slides=(slide,), failures=())
+
+    monkeypatch.setattr("qpbridge.workflows.predicting.undo.undo", undo)
+    return asked
+
+
+def test_a_job_of_the_journal_is_undone_where_it_wrote_its_results(state: Path, undone: list[Any]) -> None:
+    with journaled(state, "predict", {"out": "/o"}, SilentProgress()) as recording:
+        recording.finish({})
+
+    result = invoke("undo", recording.job.id)
+
+    assert undone == [UndoRequest(job_id=recording.job.id, out=Path("/o"))]
+    assert ["1-a", "5", "4", "2", "1"] in rows(result)
+    assert [job["title"] for job in json.loads(invoke("list", "--kind", "undo", "--json").stdout)["jobs"]] == [
+        f"job {recording.job.id}"
+    ]
+
+
+def test_a_folder_of_results_may_be_named(undone: list[Any]) -> None:
+    invoke("undo", "7", "--out", "/o")
+
+    assert undone == [UndoRequest(job_id="7", out=Path("/o"))]
+
+
+def test_only_a_prediction_that_is_known_is_undone(state: Path, undone: list[Any]) -> None:
+    with journaled(state, "train", {"out": "/o"}, SilentProgress()) as recording:
+        recording.finish({})
+
+    assert "only a prediction can be undone" in invoke("undo", recording.job.id).stderr
+    assert "JOB_NOT_FOUND" in invoke("undo", "none").stderr
+    assert undone == []

@@ -167,7 +167,7 @@ def test_prediction_shows_slides_areas_and_failures(
     code: int,
     workflow_is: Callable[..., list[Any]],
 ) -> None:
-    workflow_is("predict", PredictReport(out=Path("/out"), results=results, failures=failures))
+    workflow_is("predict", PredictReport(out=Path("/out"), job_id="7", results=results, failures=failures))
 
     result = invoke("predict", "p", "--model", "m")
 

@@ -72,13 +72,13 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-BEGIN = Begin("work", b"{}", False)
+BEGIN = Begin("job", "work", b"{}", False)
 
 
 def test_a_worker_does_one_job_after_the_other(server: Server):
     server.start(lambda _: {})
     results = []
-    for begin in (Begin("a", b'{"x": 1}', False), Begin("b", b'{"device": "auto"}', True)):
+    for begin in (Begin("job", "a", b'{"x": 1}', False), Begin("job", "b", b'{"device": "auto"}', True)):
         server.say(begin)
         results.append(msgspec.json.decode(server.hear().result))
 
@@ -114,13 +114,13 @@ def test_a_job_that_looks_up_stops_when_it_is_asked_to(server: Server):
     server.say(Stop())
 
     assert server.hear() == Stopped()
-    server.say(Begin("a", b"{}", False))
+    server.say(Begin("job", "a", b"{}", False))
     assert isinstance(server.hear(), Ended)
 
 
 def test_a_stop_that_comes_late_does_not_hit_the_next_job(server: Server):
     server.start(lambda desk: {"was_stopped": desk.raise_if_cancelled()})
-    for messages in [(Begin("a", b"{}", False),), (Stop(), BEGIN)]:
+    for messages in [(Begin("job", "a", b"{}", False),), (Stop(), BEGIN)]:
         server.say(*messages)
 
         assert isinstance(server.hear(), Ended)
@@ -226,7 +226,7 @@ def test_a_stopped_desk_is_clear_for_the_next_job():
     with pytest.raises(CancelledError):
         desk.emit(b"", 0)
 
-    desk.begin(is_resumed=True)
+    desk.begin("next", is_resumed=True)
     desk.raise_if_cancelled()
     assert desk.is_resumed
 

@@ -20,7 +20,7 @@ from qpbridge.jobs.workers.messages import (
     receive,
 )
 
-TO_WORKER = [Begin("train", b'{"a": 1}', True), Stop(), Taken(5)]
+TO_WORKER = [Begin("job", "train", b'{"a": 1}', True), Stop(), Taken(5)]
 FROM_WORKER = [
     Ready(),
     Reported("a", 1, 2, {"loss": 0.5}),
@@ -66,7 +66,7 @@ def test_a_message_that_is_cut_is_the_end(kept: int):
     asyncio.run(listen())
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(packed(Begin("train", b"{}", False))[:kept])
+        ours.sendall(packed(Begin("job", "train", b"{}", False))[:kept])
         ours.shutdown(socket.SHUT_WR)
         assert receive(theirs) is None
 

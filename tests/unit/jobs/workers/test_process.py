@@ -15,7 +15,7 @@ Talk = Callable[[WorkerProcess], Awaitable[None]]
 
 
 def begin(kind: str, **request: Any) -> Begin:
-    return Begin(kind, json.dumps(request).encode(), False)
+    return Begin("job", kind, json.dumps(request).encode(), False)
 
 
 def talk_to_worker(folder: StateFolder, entry: str, talk: Talk) -> None:

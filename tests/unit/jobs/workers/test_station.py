@@ -35,7 +35,7 @@ class Office:
         self.stop_at: type[News] | None = None
 
     async def run(self, kind: str, **request: Any) -> Outcome:
-        return await self.station.run(Begin(kind, json.dumps(request).encode(), False), self.stop, self.hear)
+        return await self.station.run(Begin("job", kind, json.dumps(request).encode(), False), self.stop, self.hear)
 
     async def pid(self) -> int:
         return json.loads((await self.run("echo")).result)["pid"]

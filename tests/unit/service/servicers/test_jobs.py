@@ -1,13 +1,17 @@
 """Answers about jobs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qpbridge.errors import InvalidValueError, JobNotFoundError
+from qpbridge.errors import InvalidValueError, JobNotFoundError, NothingToUndoError, PathRefusedError
 from qpbridge.jobs.records import Chunk, JobProgress, JobState
+from qpbridge.service.configuration import Limits
+from qpbridge.service.places import AllowedPlaces
 from qpbridge.service.servicers.caller import Caller
+from qpbridge.service.servicers.intake import Intake
 from qpbridge.service.servicers.jobs import MESSAGES_KEPT, JobEvents, JobServicer
 from qpbridge.v1 import job_pb2
 
@@ -16,8 +20,13 @@ OPTIONS = {"client": "anna", "device": "cpu", "title": "skin"}
 
 
 @pytest.fixture
-def servicer(board: Any) -> JobServicer:
-    return JobServicer(board, JobEvents(board))
+def intake(board: Any, places: AllowedPlaces, tmp_path: Path) -> Intake:
+    return Intake(board, places, Limits(), ["cpu"], tmp_path)
+
+
+@pytest.fixture
+def servicer(board: Any, intake: Intake) -> JobServicer:
+    return JobServicer(board, JobEvents(board), intake)
 
 
 def test_jobs_are_returned_listed_and_stopped(
@@ -84,3 +93,33 @@ def test_what_many_watch_becomes_a_message_once(board: Any, finish: Finish) -> N
         assert events.message(job).job.id == job.id
     assert events.message(jobs[0]) is not first
     assert events.message(jobs[0]) == first
+
+
+def test_a_prediction_is_undone_where_it_wrote_its_results(
+    servicer: JobServicer, board: Any, caller: Caller, finish: Finish, root: Path
+) -> None:
+    async def work() -> None:
+        await board.submit("predict", {"out": str(root / "out")}, **OPTIONS)
+        with pytest.raises(NothingToUndoError, match="job 'j0' is queued"):
+            await servicer.undo_job(job_pb2.UndoJobRequest(job_id="j0"), caller)
+        await board.cancel("j0")
+
+        answer = await servicer.undo_job(job_pb2.UndoJobRequest(job_id="j0"), caller)
+
+        assert (answer.job.kind, answer.job.title) == (job_pb2.JOB_KIND_UNDO, "job j0")
+        assert board.jobs["j1"].request == {"job_id": "j0", "out": str(root / "out")}
+
+    finish(work())
+
+
+def test_only_predictions_in_the_roots_are_undone(
+    servicer: JobServicer, board: Any, caller: Caller, finish: Finish, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        await board.submit("train", {"out": "/m"}, **OPTIONS)
+        with pytest.raises(InvalidValueError, match="only a prediction can be undone"):
+            await servicer.undo_job(job_pb2.UndoJobRequest(job_id="j0"), caller)
+        with pytest.raises(PathRefusedError):
+            await servicer.undo_job(job_pb2.UndoJobRequest(job_id="j0", out=str(tmp_path / "else")), caller)
+
+    finish(work())

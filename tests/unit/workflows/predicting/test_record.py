@@ -38,7 +38,7 @@ class Case:
     def record(self, bundle: Bundle | None = None, **fields: Any) -> RunRecord:
         request = replace(PredictRequest(inputs=(), model=Path("m"), out=self.out, device="cpu", resume=True), **fields)
         progress = SilentProgress()
-        record = RunRecord(request, Predictor(request, bundle or self.bundle, NotedProgress(progress)))
+        record = RunRecord(request, Predictor(request, bundle or self.bundle, NotedProgress(progress)), "job")
         self.warnings = progress.warnings
         return record
 
