@@ -136,6 +136,8 @@ class Family(Generic[ConfigT]):
         Of a batch.
     probabilities : callable
         Outputs to class probabilities, Tensor (B, K, H, W) that sums to 1 over the classes.
+    shift : callable or None
+        Adds a Tensor (K,) to a network's class logits for good; None where they have no such weights.
     asks_for : frozenset of str
         Parts of ``Truth`` that ``encoder`` needs.
     encoder : callable or None
@@ -155,6 +157,7 @@ class Family(Generic[ConfigT]):
     build: Callable[[ConfigT, int], nn.Module]
     loss: Loss
     probabilities: Callable[[Outputs], Tensor]
+    shift: Callable[[nn.Module, Tensor], None] | None = None
     asks_for: frozenset[TruthPart] = frozenset()
     encoder: Callable[[ConfigT], Encode] | None = None
 

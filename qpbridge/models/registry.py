@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -12,8 +12,10 @@ from torch import nn
 from qpbridge.errors import UnknownNameError
 from qpbridge.models.families.dmmn import DMMN
 from qpbridge.models.family import PAPER, Family
-from qpbridge.models.recipe import Recipe, parse_value, type_hints
+from qpbridge.models.recipe import Recipe, Settings, parse_value, type_hints
 from qpbridge.models.spec import FamilyConfig, ModelSpec
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 FAMILIES: tuple[Family[Any], ...] = (DMMN,)
 """All families. ``Any``: each has a configuration type of its own."""
@@ -36,7 +38,12 @@ def family(name: str) -> Family[Any]:
     raise UnknownNameError("family", name, [item.name for item in FAMILIES])
 
 
-def configure(family_name: str, preset: str | None, settings: Mapping[str, str]) -> tuple[FamilyConfig, Recipe]:
+def configure(
+    family_name: str,
+    preset: str | None,
+    settings: Mapping[str, str],
+    beginning: tuple[FamilyConfig, Recipe] | None = None,
+) -> tuple[FamilyConfig, Recipe]:
     """Return the configuration and recipe that a preset and some ``key=value`` settings ask for.
 
     Parameters
@@ -47,6 +54,8 @@ def configure(family_name: str, preset: str | None, settings: Mapping[str, str])
         Named overrides of the family; None for the paper's values.
     settings : mapping of str to str
         Values as text by the name of a field of the configuration or of the recipe; they win over the preset.
+    beginning : tuple of FamilyConfig and Recipe, optional
+        What holds where nothing else is said; the paper's where None.
 
     Raises
     ------
@@ -66,10 +75,16 @@ def configure(family_name: str, preset: str | None, settings: Mapping[str, str])
         value = text.removeprefix(f"{family_name}-") if key == "variant" else text
         values[key] = parse_value(key, value, hints[key])
     in_recipe = {item.name for item in fields(Recipe)}
-    recipe_values = {item.name: getattr(chosen.recipe, item.name) for item in fields(Recipe)}
-    recipe_values |= {key: value for key, value in values.items() if key in in_recipe}
-    config: FamilyConfig = chosen.config_type(**{k: v for k, v in values.items() if k not in in_recipe})
-    return config, Recipe(**recipe_values)
+    config, recipe = beginning or (chosen.config_type(), chosen.recipe)
+    return (
+        _with(config, {key: value for key, value in values.items() if key not in in_recipe}),
+        _with(recipe, {key: value for key, value in values.items() if key in in_recipe}),
+    )
+
+
+def _with(settings: SettingsT, changes: Mapping[str, object]) -> SettingsT:
+    values = {item.name: getattr(settings, item.name) for item in fields(settings)}
+    return type(settings)(**{**values, **changes})
 
 
 def build(spec: ModelSpec) -> nn.Module:

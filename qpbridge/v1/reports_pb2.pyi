@@ -19,7 +19,7 @@ class Backend(_message.Message):
     def __init__(self, name: _Optional[str] = ..., detail: _Optional[str] = ..., warning: _Optional[str] = ...) -> None: ...
 
 class TrainReport(_message.Message):
-    __slots__ = ("bundle", "digest", "classes", "training_entries", "validation_entries", "training_patches", "validation_patches", "best_epoch", "epochs", "mean_iou", "class_iou", "device", "duration_s", "failures", "backend")
+    __slots__ = ("bundle", "digest", "classes", "training_entries", "validation_entries", "training_patches", "validation_patches", "best_epoch", "epochs", "mean_iou", "class_iou", "device", "duration_s", "failures", "backend", "progression")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class TrainReport(_message.Message):
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    PROGRESSION_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     digest: str
     classes: _containers.RepeatedScalarFieldContainer[str]
@@ -50,7 +51,30 @@ class TrainReport(_message.Message):
     duration_s: float
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
     backend: Backend
-    def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., training_entries: _Optional[_Iterable[str]] = ..., validation_entries: _Optional[_Iterable[str]] = ..., training_patches: _Optional[int] = ..., validation_patches: _Optional[int] = ..., best_epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., mean_iou: _Optional[float] = ..., class_iou: _Optional[_Iterable[_Union[ClassIou, _Mapping]]] = ..., device: _Optional[str] = ..., duration_s: _Optional[float] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
+    progression: Progression
+    def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., training_entries: _Optional[_Iterable[str]] = ..., validation_entries: _Optional[_Iterable[str]] = ..., training_patches: _Optional[int] = ..., validation_patches: _Optional[int] = ..., best_epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., mean_iou: _Optional[float] = ..., class_iou: _Optional[_Iterable[_Union[ClassIou, _Mapping]]] = ..., device: _Optional[str] = ..., duration_s: _Optional[float] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., progression: _Optional[_Union[Progression, _Mapping]] = ...) -> None: ...
+
+class Progression(_message.Message):
+    __slots__ = ("base", "classes")
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    base: str
+    classes: _containers.RepeatedCompositeFieldContainer[ClassProgression]
+    def __init__(self, base: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ClassProgression, _Mapping]]] = ...) -> None: ...
+
+class ClassProgression(_message.Message):
+    __slots__ = ("name", "area_before_um2", "area_um2", "iou_before", "iou")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AREA_BEFORE_UM2_FIELD_NUMBER: _ClassVar[int]
+    AREA_UM2_FIELD_NUMBER: _ClassVar[int]
+    IOU_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    IOU_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    area_before_um2: float
+    area_um2: float
+    iou_before: float
+    iou: float
+    def __init__(self, name: _Optional[str] = ..., area_before_um2: _Optional[float] = ..., area_um2: _Optional[float] = ..., iou_before: _Optional[float] = ..., iou: _Optional[float] = ...) -> None: ...
 
 class ClassIou(_message.Message):
     __slots__ = ("name", "iou")

@@ -115,7 +115,7 @@ _KIND_OF: Final = {"".join(word.title() for word in kind.split("_")) + "Request"
 
 def _finders(places: Places) -> dict[str, Callable[[str], object]]:
     reading = dict.fromkeys(("project", "input", "inputs", "predictions"), places.read)
-    return {**reading, "model": places.model, "out": places.write, "path_map": places.path_rule}
+    return {**reading, "model": places.model, "base": places.model, "out": places.write, "path_map": places.path_rule}
 
 
 def _found(value: Any, find: Callable[[str], object]) -> Any:

@@ -27,10 +27,14 @@ class TrainRequest:
         A ``.qpproj`` file or its folder.
     out : Path
         Folder of the bundle; an older bundle there is replaced when training ends well.
-    family : str
-        Kind of network.
+    family : str or None
+        Kind of network; that of ``base`` where None.
     preset : str or None
-        Named settings; the paper's where None.
+        Named settings; those of ``base``, or else the paper's, where None.
+    base : Path or None
+        Bundle to go on from, with its settings where none are given, in a next round of review.
+    resume : bool
+        Go on where the same training was interrupted, if it was.
     classes : tuple of str or None
         Classes to tell apart; all annotated ones where None.
     entries : tuple of str or None
@@ -59,8 +63,10 @@ class TrainRequest:
 
     project: Path
     out: Path
-    family: str
+    family: str | None = None
     preset: str | None = None
+    base: Path | None = None
+    resume: bool = False
     classes: tuple[str, ...] | None = None
     entries: tuple[str, ...] | None = None
     validation: tuple[str, ...] = ()
@@ -73,6 +79,12 @@ class TrainRequest:
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
     region_class: str = REGION_CLASS
+
+    def __post_init__(self) -> None:
+        if self.family is None and self.base is None:
+            raise InvalidValueError(
+                "no family of networks was named: give --family, or a model to go on from with --from"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def run(kind: str, request: dict[str, Any], desk: Desk) -> dict[str, Any]:
 def _train(request: TrainRequest, desk: Desk) -> Report:
     from qpbridge.workflows.train import train
 
-    return train(request, desk)
+    return train(replace(request, resume=request.resume or desk.is_resumed), desk)
 
 
 def _predict(request: PredictRequest, desk: Desk) -> Report:

@@ -30,8 +30,13 @@ ModelPath = Annotated[
 @verb
 def train(
     project: options.ProjectPath,
-    family: Annotated[str, typer.Option("--family", help="Kind of network; see qpbridge models list.")],
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Folder to write the model to.")],
+    family: Annotated[str | None, typer.Option("--family", help="Kind of network; see qpbridge models list.")] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="BUNDLE", help="Model to go on from with new annotations, and its settings."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
     preset: Annotated[
         str | None, typer.Option("--preset", help="Named settings; small trains on two CPU cores.")
     ] = None,
@@ -64,6 +69,8 @@ def train(
             project=project,
             out=out,
             family=family,
+            base=base,
+            resume=resume,
             preset=preset,
             classes=options.names(classes),
             validation=options.names(validation) or (),

@@ -24,7 +24,19 @@ def show_training(report: Document) -> None:
     }
     output_console().print(fields_table(facts))
     scores = [{"class": name, "IoU held back": iou} for name, iou in report["class_iou"].items()]
-    print_tables({"Classes": scores, "Failures": _failures(report)})
+    print_tables({"Classes": scores, "Changed by this round": _progression(report), "Failures": _failures(report)})
+
+
+def _progression(report: Document) -> list[dict[str, Any]]:
+    return [
+        {"class": one["name"], "mm² before": _mm2(one["area_before_um2"]), "mm² now": _mm2(one["area_um2"])}
+        | {"IoU before": one["iou_before"], "IoU now": one["iou"]}
+        for one in (report["progression"] or {"classes": []})["classes"]
+    ]
+
+
+def _mm2(area_um2: float | None) -> float | None:
+    return None if area_um2 is None else area_um2 / 1e6
 
 
 def show_prediction(report: Document) -> None:

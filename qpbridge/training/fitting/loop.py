@@ -29,7 +29,7 @@ from qpbridge.training.fitting.curves import EpochRecord
 from qpbridge.training.fitting.learning import Learner
 from qpbridge.training.patches import Labels, Patch
 from qpbridge.training.reading import PatchPixels, SampleMaker
-from qpbridge.training.sampling import ClassErrors, Sampler
+from qpbridge.training.sampling import ClassErrors, Sampler, prior_offsets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +65,15 @@ class Fitted:
         The epoch whose weights these are.
     confusion : ConfusionMatrix
         Of the best epoch on the validation patches.
+    before : EpochRecord or None
+        Epoch 0: the weights that training went on from, where it did.
     """
 
     network: nn.Module
     records: tuple[EpochRecord, ...]
     best: EpochRecord
     confusion: ConfusionMatrix
+    before: EpochRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,11 @@ class Trainer:
         *,
         weights: dict[str, Tensor] | None = None,
     ) -> None:
+        if recipe.prior_strength and family.shift is None:
+            raise InvalidValueError(
+                f"prior_strength={recipe.prior_strength:g} does not work: family '{family.name}' has no class outputs"
+                " that could be shifted; leave it out"
+            )
         torch.manual_seed(seed)
         self._family = family
         self._spec = spec
@@ -125,6 +133,8 @@ class Trainer:
         self._errors = ClassErrors(len(spec.classes))
         self._records: list[EpochRecord] = []
         self._best: _Best | None = None
+        self._goes_on = weights is not None
+        self._before: EpochRecord | None = None
 
     def fit(
         self,
@@ -173,6 +183,8 @@ class Trainer:
         plain = [partial(maker.plain, patch, validation.labels) for patch in validation.patches]
         if checkpoints is not None and (left := checkpoints.load(progress)) is not None:
             self._restore(left, sampler)
+        elif self._goes_on:
+            self._before = self._record(0, math.nan, self._judge(plain, weights, progress), time.monotonic())
         for epoch in range(len(self._records) + 1, self._recipe.epochs + 1):
             start_s = time.monotonic()
             samples = sampler.draw(epoch, self._errors.take() if self._records else None)
@@ -184,7 +196,8 @@ class Trainer:
             if not math.isfinite(loss):
                 _tell_divergence(epoch, self._recipe, progress, is_lost=self._best is None)
                 break
-            self._end_epoch(loss, self._judge(plain, weights, progress), start_s)
+            with self._shifted(training, weights):
+                self._end_epoch(loss, self._judge(plain, weights, progress), start_s)
             if self._is_enough():
                 progress.warn(f"ended after epoch {epoch}: the last {self._recipe.patience} brought nothing better")
                 break
@@ -192,10 +205,30 @@ class Trainer:
                 checkpoints.save(self._checkpoint(sampler), progress)
         return self._fitted()
 
+    @contextmanager
+    def _shifted(self, training: PatchSet, weights: Tensor) -> Iterator[None]:
+        """Show the network as it predicts: for classes as frequent as they are annotated."""
+        shift = self._family.shift
+        if shift is None or not self._recipe.prior_strength:
+            yield
+            return
+        seen = self._errors.counts[0].double().numpy() * weights.double().cpu().numpy()
+        annotated = training.counts.sum(axis=0).astype(np.float64)
+        offsets = torch.from_numpy(prior_offsets(seen, annotated, self._recipe.prior_strength)).float()
+        shift(self._learner.averaged, offsets)
+        yield
+        shift(self._learner.averaged, -offsets)
+
     def _end_epoch(self, loss: float, verdict: tuple[float, ConfusionMatrix], start_s: float) -> None:
+        record, confusion = self._record(len(self._records) + 1, loss, verdict, start_s), verdict[1]
+        if self._best is None or _is_better(record, self._records, self._recipe.selection_tolerance):
+            self._best = _Best(record=record, weights=_snapshot(self._learner.averaged), confusion=confusion)
+        self._records.append(record)
+
+    def _record(self, epoch: int, loss: float, verdict: tuple[float, ConfusionMatrix], start_s: float) -> EpochRecord:
         validation_loss, confusion = verdict
-        record = EpochRecord(
-            epoch=len(self._records) + 1,
+        return EpochRecord(
+            epoch=epoch,
             learning_rate=self._learner.learning_rate,
             training_loss=loss,
             validation_loss=validation_loss,
@@ -203,9 +236,6 @@ class Trainer:
             class_iou=tuple(float(iou) for iou in confusion.iou),
             duration_s=time.monotonic() - start_s,
         )
-        if self._best is None or _is_better(record, self._records, self._recipe.selection_tolerance):
-            self._best = _Best(record=record, weights=_snapshot(self._learner.averaged), confusion=confusion)
-        self._records.append(record)
 
     def _is_enough(self) -> bool:
         scores = [-1.0 if math.isnan(record.mean_iou) else record.mean_iou for record in self._records]
@@ -217,7 +247,11 @@ class Trainer:
         best, network = self._best, self._learner.averaged
         network.load_state_dict(best.weights)
         return Fitted(
-            network=network.cpu().eval(), records=tuple(self._records), best=best.record, confusion=best.confusion
+            network=network.cpu().eval(),
+            records=tuple(self._records),
+            best=best.record,
+            confusion=best.confusion,
+            before=self._before,
         )
 
     def _checkpoint(self, sampler: Sampler) -> Checkpoint:
@@ -234,12 +268,14 @@ class Trainer:
             "shares": sampler.shares,
             "records": [asdict(record) for record in self._records],
             "best": self._best.record.epoch,
+            "before": None if self._before is None else asdict(self._before),
         }
         return Checkpoint(tensors=tensors, facts=facts)
 
     def _restore(self, left: Checkpoint, sampler: Sampler) -> None:
         self._learner.restore(left)
         self._records = [EpochRecord.of(record) for record in left.facts["records"]]
+        self._before = None if left.facts["before"] is None else EpochRecord.of(left.facts["before"])
         self._best = _Best(
             record=self._records[left.facts["best"] - 1],
             weights=left.part("best"),
@@ -256,7 +292,7 @@ class Trainer:
 
         def loss_of(network: nn.Module, part: Batch) -> Tensor:
             outputs = self._run(network, part)
-            if self._recipe.sampling == "errors":
+            if self._recipe.sampling == "errors" or self._recipe.prior_strength:
                 self._errors.add(part.labels, self._family.probabilities(outputs).argmax(dim=1))
             return self._family.loss(outputs, part.targets, weights, self._recipe.label_smoothing)
 

@@ -63,6 +63,8 @@ FULL: dict[str, Any] = {
         project=Path("/p/project.qpproj"),
         out=Path("/models/m"),
         family="dmmn",
+        base=Path("older"),
+        resume=True,
         preset="small",
         classes=("Tumor", "Stroma"),
         validation=("c",),
@@ -197,6 +199,7 @@ def test_each_place_is_asked_for_what_it_knows() -> None:
     exported = request_of(message_of(FULL["export"]), Moved())
 
     assert (trained.project, trained.out) == (Path("/read/p/project.qpproj"), Path("/new_model/models/m"))
+    assert trained.base == Path("/model/older")
     assert (judged.project, judged.predictions) == (Path("/read/p"), Path("/read/d"))
     assert exported.out == Path("/write/out")
 
