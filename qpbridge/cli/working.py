@@ -16,7 +16,7 @@ from qpbridge.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from qpbridge.client import Client
-    from qpbridge.workflows.requests import Request
+    from qpbridge.workflows.kinds import Request
 
 TOKEN_VARIABLE: Final = "QPBRIDGE_TOKEN"
 
@@ -66,7 +66,7 @@ def work_here(request: Request, progress: Progress) -> Document:
     """Carry a request out in this process."""
     from qpbridge.jobs.in_process import journaled
     from qpbridge.jobs.store.state_folder import default_state_folder
-    from qpbridge.workflows.requests import KINDS, title_of, to_json
+    from qpbridge.workflows.kinds import KINDS, title_of, to_json
     from qpbridge.workflows.worker import run
 
     kind = next(kind for kind, record in KINDS.items() if isinstance(request, record))

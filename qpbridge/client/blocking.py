@@ -23,13 +23,13 @@ from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, QpbridgeError
 from qpbridge.jobs.records import Chunk, Job, JobState
 from qpbridge.wire.jobs import ended_well, event_of
+from qpbridge.workflows.kinds import Request
 from qpbridge.workflows.requests import (
     EvaluateRequest,
     ExportRequest,
     InspectRequest,
     PredictRegionRequest,
     PredictRequest,
-    Request,
     TrainRequest,
     UndoRequest,
 )

@@ -31,7 +31,8 @@ from qpbridge.wire.jobs import job_of
 from qpbridge.wire.records import pack, unpack
 from qpbridge.wire.requests import kind_of, message_of
 from qpbridge.wire.size import check_size
-from qpbridge.workflows.requests import InspectRequest, PredictRegionRequest, Request
+from qpbridge.workflows.kinds import Request
+from qpbridge.workflows.requests import InspectRequest, PredictRegionRequest
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from qpbridge.errors import InvalidValueError
 from qpbridge.v1 import evaluation_pb2, job_pb2, model_pb2, prediction_pb2, project_pb2, training_pb2
 from qpbridge.wire.records import pack, unpack
-from qpbridge.workflows.requests import Request, from_json, to_json
+from qpbridge.workflows.kinds import Request, from_json, to_json
 
 RequestMessage: TypeAlias = (
     training_pb2.TrainRequest

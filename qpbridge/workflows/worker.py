@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qpbridge.jobs.desk import Desk
+from qpbridge.workflows.kinds import from_json
 from qpbridge.workflows.requests import (
     EvaluateRequest,
     ExportModelRequest,
@@ -20,7 +21,6 @@ from qpbridge.workflows.requests import (
     PredictRequest,
     TrainRequest,
     UndoRequest,
-    from_json,
 )
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def run(kind: str, request: dict[str, Any], desk: Desk) -> dict[str, Any]:
     Parameters
     ----------
     kind : str
-        One of ``requests.KINDS``.
+        One of ``kinds.KINDS``.
     request : dict
-        As ``requests.to_json`` made it.
+        As ``kinds.to_json`` made it.
     desk : Desk
         Hears of progress and takes objects.
 

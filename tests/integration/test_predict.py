@@ -18,8 +18,9 @@ from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import parse_objects, read_objects
 from qpbridge.workflows import worker
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
+from qpbridge.workflows.kinds import to_json
 from qpbridge.workflows.predict import PredictReport, PredictRequest, predict
-from qpbridge.workflows.requests import PredictRegionRequest, to_json
+from qpbridge.workflows.requests import PredictRegionRequest
 
 
 @pytest.fixture(scope="module")

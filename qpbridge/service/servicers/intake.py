@@ -18,7 +18,7 @@ from qpbridge.service.configuration import Limits
 from qpbridge.service.limits import check_annotations, check_disk
 from qpbridge.service.servicers.caller import Caller
 from qpbridge.wire.requests import Places, RequestMessage, kind_of, request_of
-from qpbridge.workflows.requests import Request, title_of, to_json
+from qpbridge.workflows.kinds import Request, title_of, to_json
 
 LOG: Final = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from qpbridge.client import calls
 from qpbridge.core.geometry import Region
 from qpbridge.jobs.records import JobState
 from qpbridge.v1 import job_pb2, project_pb2
+from qpbridge.workflows.kinds import Request
 from qpbridge.workflows.requests import (
     EvaluateRequest,
     ExportModelRequest,
@@ -14,7 +15,6 @@ from qpbridge.workflows.requests import (
     InspectRequest,
     PredictRegionRequest,
     PredictRequest,
-    Request,
     TrainRequest,
 )
 

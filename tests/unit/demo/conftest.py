@@ -16,7 +16,8 @@ from qpbridge.models.bundle import load_bundle
 from qpbridge.slides.synthetic import SyntheticSpec, make_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations
 from qpbridge.workflows import worker
-from qpbridge.workflows.requests import PredictRequest, Request, to_json
+from qpbridge.workflows.kinds import Request, to_json
+from qpbridge.workflows.requests import PredictRequest
 
 EDGE_PX = 1024
 MPP = 2.0

@@ -9,8 +9,8 @@ from qpbridge.core.geometry import Region
 from qpbridge.errors import InvalidValueError
 from qpbridge.v1 import evaluation_pb2, objects_pb2, prediction_pb2, project_pb2, training_pb2
 from qpbridge.wire.requests import MESSAGES, kind_of, message_of, request_of
+from qpbridge.workflows.kinds import KINDS
 from qpbridge.workflows.requests import (
-    KINDS,
     EvaluateRequest,
     ExportModelRequest,
     ExportRequest,

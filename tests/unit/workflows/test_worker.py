@@ -11,16 +11,14 @@ from qpbridge.errors import InvalidValueError, ProjectNotFoundError, UnknownName
 from qpbridge.jobs.desk import SilentDesk
 from qpbridge.models.bundle import Bundle
 from qpbridge.workflows import worker
+from qpbridge.workflows.kinds import KINDS, Request, to_json
 from qpbridge.workflows.requests import (
-    KINDS,
     EvaluateRequest,
     ExportRequest,
     InspectRequest,
     PredictRegionRequest,
     PredictRequest,
-    Request,
     TrainRequest,
-    to_json,
 )
 
 

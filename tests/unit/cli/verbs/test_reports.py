@@ -2,7 +2,7 @@ import pytest
 
 from qpbridge.cli.running import ExitCode
 from qpbridge.cli.verbs.reports import TELLING, show_evaluation
-from qpbridge.workflows.requests import KINDS
+from qpbridge.workflows.kinds import KINDS
 
 SCORES = {"mean_iou": 0.5, "mean_recall": None, "mean_precision": 0.25, "labelled_px": 12345}
 FAILURE = {"entry": "entry 2 'b.svs'", "reason": "SLIDE_NOT_FOUND", "message": "looked in /b"}

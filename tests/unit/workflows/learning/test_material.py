@@ -35,7 +35,7 @@ def test_what_is_held_back_is_not_learnt_from(make_project: MakeProject, annotat
         for patch in material.validation.patches:
             assert (material.training.labels.count(patch) == 0).all()
             assert material.validation.labels.count(patch).sum() > 0
-        assert project_of(material.opened).name == material.opened[0].source.project_name
+        assert project_of(material.opened) is material.opened[0].source.project
 
 
 def test_entries_named_for_validation_are_the_only_ones_judged_by(
