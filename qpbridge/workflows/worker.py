@@ -79,7 +79,7 @@ def _predict(request: PredictRequest, desk: Desk) -> Report:
 
 
 def _predict_region(request: PredictRegionRequest, desk: Desk) -> Report:
-    from qpbridge.workflows.region import predict_region
+    from qpbridge.workflows.predicting.region import predict_region
 
     return predict_region(request, desk, desk.emit, _model().load)
 

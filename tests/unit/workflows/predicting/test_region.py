@@ -17,7 +17,7 @@ from qpbridge.errors import CancelledError, InvalidValueError, UnknownNameError
 from qpbridge.models.bundle import Bundle
 from qpbridge.qupath.geojson import parse_objects, read_objects, write_objects
 from qpbridge.workflows.predict import PredictRequest, predict
-from qpbridge.workflows.region import PredictRegionReport, PredictRegionRequest, chunks, predict_region
+from qpbridge.workflows.predicting.region import PredictRegionReport, PredictRegionRequest, chunks, predict_region
 
 Draw = Callable[..., Path]
 Box = tuple[float, float, float, float]
