@@ -54,7 +54,7 @@ def color_bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
     )
     bundle = Bundle(spec=spec, network=ColorNetwork(), provenance=provenance, digest="f00d" * 16)
     monkeypatch.setattr(bundles, "load_bundle", lambda _: bundle)
-    for workflow in ("predict", "region"):
+    for workflow in ("predict", "predicting.region"):
         monkeypatch.setattr(f"qpbridge.workflows.{workflow}.load_bundle", lambda _: bundle)
     return bundle
 
