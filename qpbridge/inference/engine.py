@@ -17,6 +17,7 @@ from qpbridge.core.objects import BACKGROUND_CLASS
 from qpbridge.core.progress import Progress
 from qpbridge.errors import DeviceMemoryError
 from qpbridge.inference.device import Runtime, is_out_of_memory
+from qpbridge.inference.maps.turning import AS_IT_IS, Turn
 from qpbridge.models.family import Outputs
 from qpbridge.models.registry import family
 from qpbridge.models.spec import ModelClass
@@ -76,12 +77,17 @@ class Engine:
         Device, precision and batch size.
     progress : Progress
         Hears when memory runs out.
+    turns : sequence of Turn
+        Class probabilities are the mean over these.
     """
 
-    def __init__(self, segmenter: Segmenter, runtime: Runtime, progress: Progress) -> None:
+    def __init__(
+        self, segmenter: Segmenter, runtime: Runtime, progress: Progress, turns: Sequence[Turn] = AS_IT_IS
+    ) -> None:
         self.segmenter = segmenter
         self.runtime = runtime
         self._progress = progress
+        self._turns = tuple(turns)
         self._limit = runtime.batch_size
         network = segmenter.network.to(runtime.device).eval()
         self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -111,13 +117,23 @@ class Engine:
         DeviceMemoryError
             If a single tile does not fit.
         """
+        return self._in_parts(batch, lambda part: self._forward(part).argmax(dim=1).to(torch.uint8))
+
+    def probabilities(self, batch: Batch) -> Tensor:
+        """Return the class probabilities of each pixel of the finest view, float32, shape (B, K, H, W), on the device.
+
+        As for ``labels``.
+        """
+        return self._in_parts(batch, self._forward)
+
+    def _in_parts(self, batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
         total = len(next(iter(batch.values())))
         parts: list[Tensor] = []
         start = 0
         while start < total:
             part = {name: pixels[start : start + self._limit] for name, pixels in batch.items()}
             try:
-                parts.append(self._forward(part))
+                parts.append(compute(part))
                 start += self._limit
             except RuntimeError as error:
                 if not is_out_of_memory(error):
@@ -125,17 +141,23 @@ class Engine:
                 self._halve(error)
         return torch.cat(parts)
 
+    @torch.inference_mode()
     def _forward(self, batch: Batch) -> Tensor:
         device = self.runtime.device
         views = {
             name: pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255.0)
             for name, pixels in batch.items()
         }
-        with torch.inference_mode(), self._precision():
-            outputs = self._network(views)
-        with torch.inference_mode():
-            exact = {name: output.float() for name, output in outputs.items()}
-            return self.segmenter.probabilities(exact).argmax(dim=1).to(torch.uint8)
+        mean = self._turned(views, self._turns[0])
+        for turn in self._turns[1:]:
+            mean = mean + self._turned(views, turn)
+        return mean if len(self._turns) == 1 else mean / len(self._turns)
+
+    def _turned(self, views: dict[str, Tensor], turn: Turn) -> Tensor:
+        with self._precision():
+            outputs = self._network({name: turn.there(pixels) for name, pixels in views.items()})
+        exact = {name: output.float() for name, output in outputs.items()}
+        return turn.back(self.segmenter.probabilities(exact))
 
     @contextlib.contextmanager
     def _precision(self) -> Iterator[None]:

@@ -7,16 +7,20 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
+from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, Mask, RgbImage
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
 from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import Tile, TileGrid, view_region
 from qpbridge.inference.engine import Batch, Engine
 from qpbridge.inference.interest import Interest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MARGIN_SHARE = 1 / 8
 """Rim of a tile that is not kept, as a share of its edge."""
@@ -96,10 +100,23 @@ class Mosaic:
             top, bottom = _pixels(bounds.y_px - origin.y_px, bounds.height_px, grid.downsample_y, bottom)
         return cls(labels=np.full((bottom - top, right - left), IGNORE_INDEX, np.uint8), grid=grid, x=left, y=top)
 
-    def window(self, tile: Tile) -> tuple[slice, slice]:
-        """Return the rows and columns in ``labels`` of the core of a tile; empty where it lies outside."""
+    def window(self, tile: Tile, reach_px: int = 0) -> tuple[slice, slice]:
+        """Return the rows and columns in ``labels`` of the core of a tile, and of what lies so many mosaic px around.
+
+        They are empty where that lies outside.
+        """
         height, width = self.labels.shape
-        return _cut(tile.y - self.y, tile.height, height), _cut(tile.x - self.x, tile.width, width)
+        rows = _cut(tile.y - reach_px - self.y, tile.height + 2 * reach_px, height)
+        return rows, _cut(tile.x - reach_px - self.x, tile.width + 2 * reach_px, width)
+
+    def shown(self, tile: Tile, interest: Interest | None) -> Mask | None:
+        """Return which pixels of the ``window`` of a tile are of interest; None where that is all of them."""
+        touched = None if interest is None else interest.touched(_core(self.grid, tile), tile.width, tile.height)
+        if touched is None:
+            return None
+        rows, columns = self.window(tile)
+        top, left = tile.y - self.y, tile.x - self.x
+        return touched[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
 
 def default_margin_px(fov: FieldOfView) -> int:
@@ -156,14 +173,10 @@ def label_rows(
     CancelledError
         If somebody asked to stop.
     """
-    fov = engine.segmenter.views[0].fov
-    margin_px = default_margin_px(fov) if margin_px is None else margin_px
-    grid = TileGrid(region=scene.region, fov=fov, margin_px=margin_px, calibration=scene.calibration)
-    mosaic = Mosaic.blank(grid, scene.interest)
-    tiles = _tiles_to_predict(scene, mosaic, engine.segmenter.background)
+    mosaic, tiles = prepare(engine, scene, margin_px)
     progress.report(stage, 0, len(tiles))
     done = known = 0
-    for batch, cores in _labelled(engine, scene, tiles, progress):
+    for batch, cores in computed(engine.labels, engine, scene, tiles, progress):
         for tile, core in zip(batch, cores, strict=True):
             _paint(mosaic, tile, core[tile.in_view], scene.interest)
         done += len(batch)
@@ -174,17 +187,38 @@ def label_rows(
     yield mosaic, len(mosaic.labels)
 
 
-def _tiles_to_predict(scene: Scene, mosaic: Mosaic, background: int | None) -> list[Tile]:
+def prepare(engine: Engine, scene: Scene, margin_px: int | None = None, reach_px: int = 0) -> tuple[Mosaic, list[Tile]]:
+    """Return a mosaic on which only blank glass is labelled, and the tiles to be shown to the network, row by row.
+
+    Parameters
+    ----------
+    engine : Engine
+        Network and device.
+    scene : Scene
+        Slide and region.
+    margin_px : int or None
+        As for ``label_rows``.
+    reach_px : int
+        How far around its core a tile counts, mosaic px.
+
+    Raises
+    ------
+    InvalidValueError
+        If the margin leaves no core.
+    """
+    fov, background = engine.segmenter.views[0].fov, engine.segmenter.background
+    margin_px = default_margin_px(fov) if margin_px is None else margin_px
+    grid = TileGrid(region=scene.region, fov=fov, margin_px=margin_px, calibration=scene.calibration)
+    mosaic = Mosaic.blank(grid, scene.interest)
     tiles = []
-    for tile in mosaic.grid:
-        core = _core(mosaic.grid, tile)
-        if mosaic.labels[mosaic.window(tile)].size == 0 or not _is_wanted(scene, core):
+    for tile in grid:
+        if mosaic.labels[mosaic.window(tile, reach_px)].size == 0 or not _is_wanted(scene, _core(grid, tile, reach_px)):
             continue
-        if scene.tissue is None or scene.tissue.covers(core):
+        if scene.tissue is None or scene.tissue.covers(_core(grid, tile)):
             tiles.append(tile)
         elif background is not None:
             _paint(mosaic, tile, np.full((tile.height, tile.width), background, np.uint8), scene.interest)
-    return tiles
+    return mosaic, tiles
 
 
 def _is_wanted(scene: Scene, core: Region) -> bool:
@@ -195,11 +229,8 @@ def _paint(mosaic: Mosaic, tile: Tile, core: LabelMap, interest: Interest | None
     rows, columns = mosaic.window(tile)
     top, left = tile.y - mosaic.y, tile.x - mosaic.x
     part = core[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    touched = None if interest is None else interest.touched(_core(mosaic.grid, tile), tile.width, tile.height)
-    if touched is not None:
-        shown = touched[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        part = np.where(shown, part, np.uint8(IGNORE_INDEX))
-    mosaic.labels[rows, columns] = part
+    shown = mosaic.shown(tile, interest)
+    mosaic.labels[rows, columns] = part if shown is None else np.where(shown, part, np.uint8(IGNORE_INDEX))
 
 
 def _pixels(begin_px: float, length_px: float, downsample: float, most: int) -> tuple[int, int]:
@@ -214,31 +245,43 @@ def _cut(begin: int, length: int, most: int) -> slice:
     return slice(first, max(first, min(begin + length, most)))
 
 
-def _core(grid: TileGrid, tile: Tile) -> Region:
+def _core(grid: TileGrid, tile: Tile, reach_px: int = 0) -> Region:
     return Region(
-        x_px=grid.region.x_px + tile.x * grid.downsample_x,
-        y_px=grid.region.y_px + tile.y * grid.downsample_y,
-        width_px=tile.width * grid.downsample_x,
-        height_px=tile.height * grid.downsample_y,
+        x_px=grid.region.x_px + (tile.x - reach_px) * grid.downsample_x,
+        y_px=grid.region.y_px + (tile.y - reach_px) * grid.downsample_y,
+        width_px=(tile.width + 2 * reach_px) * grid.downsample_x,
+        height_px=(tile.height + 2 * reach_px) * grid.downsample_y,
     )
 
 
-def _labelled(
-    engine: Engine, scene: Scene, tiles: Sequence[Tile], progress: Progress
-) -> Iterator[tuple[Sequence[Tile], LabelMap]]:
+def computed(
+    compute: Callable[[Batch], Tensor], engine: Engine, scene: Scene, tiles: Sequence[Tile], progress: Progress
+) -> Iterator[tuple[Sequence[Tile], npt.NDArray[Any]]]:
+    """Yield tiles batch by batch with what is computed of their pixels, read ahead by other threads.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes a batch and returns a tensor on the device, its first axis B.
+    engine, scene, progress
+        As for ``label_rows``.
+    tiles : sequence of Tile
+        In the order in which they are to be read.
+    """
+
     def load(batch: Sequence[Tile]) -> Batch:
         return engine.load([_views(engine, scene, tile) for tile in batch])
 
     size = engine.runtime.batch_size
     batches = [tiles[start : start + size] for start in range(0, len(tiles), size)]
-    # The labels of a batch are fetched once the next one is under way, so that a GPU never waits for a copy.
+    # What a batch gave is fetched once the next one is under way, so that a GPU never waits for a copy.
     running = None
     for batch, pixels in _ahead(load, batches, engine.runtime.readers):
         progress.raise_if_cancelled()
-        labels = engine.labels(pixels)
+        found = compute(pixels)
         if running is not None:
             yield running[0], running[1].cpu().numpy()
-        running = batch, labels
+        running = batch, found
     if running is not None:
         yield running[0], running[1].cpu().numpy()
 
