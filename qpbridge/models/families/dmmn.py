@@ -321,7 +321,7 @@ SMALL: Final[Mapping[str, object]] = {
     "schedule": "cosine",
     "weight_decay": 1e-4,
     "batch_size": 16,
-    "epochs": 16,
+    "epochs": 26,
     "samples_per_epoch": 480,
     "ema_decay": 0.99,
     # data
