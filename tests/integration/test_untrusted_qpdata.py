@@ -84,14 +84,16 @@ def read_safely(data: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def originals(data_dir: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((data_dir / "made").rglob("data.qpdata"))]
+def originals(data_dir: Path) -> list[Path]:
+    paths = sorted((data_dir / "made").rglob("data.qpdata"))
+    read_qpdata(paths[0].read_bytes())  # what libraries import at their first use is not the file's
+    return paths
 
 
 @FUZZ
 @given(which=st.integers(0, 1000), changes=st.lists(CHANGE, min_size=1, max_size=6), kept=st.floats(0.1, 2))
 def test_a_changed_file_ends_in_objects_or_our_error(originals, which, changes, kept):
-    data = changed(originals[which % len(originals)], changes)
+    data = changed(originals[which % len(originals)].read_bytes(), changes)
 
     read_safely(data[: int(kept * len(data))])
 
@@ -143,7 +145,7 @@ def test_streams_of_any_contents_end_in_values_or_our_error(contents):
 @settings(FUZZ, max_examples=max(15, EXAMPLES // 4))
 @given(which=st.integers(0, 1000), changes=st.lists(CHANGE, min_size=1, max_size=6))
 def test_the_compiled_walk_is_as_safe_as_the_plain_one(originals, which, changes):
-    data = changed(originals[which % len(originals)], changes)
+    data = changed(originals[which % len(originals)].read_bytes(), changes)
     with pytest.MonkeyPatch.context() as patch:
         plain = scanning.finish(scanning.begin(data))
         patch.setattr(scanning, "COMPILED_FROM_BYTES", 0)

@@ -221,6 +221,20 @@ def test_an_object_of_an_old_file_needs_neither_metadata_nor_lock(hierarchy):
     assert item.geometry.equals(shapely.box(1, 2, 3, 5))
 
 
+@pytest.mark.parametrize("version", [b"1", b"2", b"3", b"4"])
+@pytest.mark.parametrize("image", [b"{}", b"Image path: C:\\slides\\a.svs"])
+def test_headers_of_every_version_are_read(hierarchy, version, image):
+    """Before 0.3 a path stood where now the server does."""
+    made = hierarchy(children=1)
+    made.annotation()
+    made.no_class_and_shape()
+    data = made.finish().replace(b"version 3", b"version " + version)
+
+    renamed = data.replace(b"t\x00\x02{}", b"t" + struct.pack(">H", len(image)) + image)
+
+    assert len(read_qpdata(renamed).objects) == 1
+
+
 def test_version_4_keeps_the_id_in_a_field_of_its_own(hierarchy):
     made = hierarchy(children=1)
     made.begin_annotation()
