@@ -11,6 +11,9 @@ RgbImage: TypeAlias = npt.NDArray[np.uint8]
 LabelMap: TypeAlias = npt.NDArray[np.uint8]
 """Class indices, uint8, shape (H, W); ``IGNORE_INDEX`` where nothing is known."""
 
+InstanceMap: TypeAlias = npt.NDArray[np.int32]
+"""Which object each pixel belongs to, int32, shape (H, W); 0 where there is none."""
+
 Mask: TypeAlias = npt.NDArray[np.bool_]
 """True where something is, shape (H, W)."""
 

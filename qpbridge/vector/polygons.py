@@ -49,30 +49,47 @@ def vectorize(label_map: LabelMap) -> list[LabelledPolygon]:
     list of LabelledPolygon
         In px of the label map, in reading order of their first pixels.
     """
+    # Labels move up by one and the ignore index wraps around to 0: nobody's, as is the rim.
+    shifted = np.zeros((label_map.shape[0] + 2, label_map.shape[1] + 2), np.uint8)
+    np.add(label_map, np.uint8(1), out=shifted[1:-1, 1:-1])
+    x, y, geometries = outline_pieces(shifted)
+    pixels = np.rint(shapely.area(geometries)).astype(np.int64)
+    return [
+        LabelledPolygon(label=label, geometry=geometry, pixels=number)
+        for label, geometry, number in zip(label_map[y, x].tolist(), geometries.tolist(), pixels.tolist(), strict=True)
+    ]
+
+
+def outline_pieces(
+    padded: npt.NDArray[np.uint8] | npt.NDArray[np.int32],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.object_]]:
+    """Outline every 4-connected piece of equal number other than 0 along its pixel edges.
+
+    Parameters
+    ----------
+    padded : ndarray of uint8 or int32, shape (H + 2, W + 2)
+        Numbers inside a rim of zeros; overwritten where uint8.
+
+    Returns
+    -------
+    x, y : ndarray of int32, shape (N,)
+        First pixel of each piece in reading order, by which the pieces are sorted; px of the inner map.
+    geometries : ndarray of Polygon, shape (N,)
+        Px of the inner map.
+    """
     import cc3d
 
     from qpbridge.vector.tracing import trace
 
-    # Labels move up by one and the ignore index wraps around to 0: nobody's, as is the rim.
-    shifted = np.zeros((label_map.shape[0] + 2, label_map.shape[1] + 2), np.uint8)
-    np.add(label_map, np.uint8(1), out=shifted[1:-1, 1:-1])
-    ids, count = cc3d.connected_components(shifted, connectivity=4, return_N=True, out_dtype=np.uint32)
-    shifted.fill(0)
-    points, starts, owners = trace(ids.astype(np.uint32, copy=False), count, shifted)
-    del ids, shifted
+    ids, count = cc3d.connected_components(padded, connectivity=4, return_N=True, out_dtype=np.uint32)
+    visited = padded if padded.dtype == np.uint8 else np.empty(padded.shape, np.uint8)
+    visited.fill(0)
+    points, starts, owners = trace(ids.astype(np.uint32, copy=False), count, visited)  # type: ignore[arg-type]
     if not count:
-        return []
-
+        return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, dtype=object)
     is_shell = np.diff(np.maximum.accumulate(owners), prepend=-1) > 0
     first_x, first_y = points[starts[1:][is_shell] - 1].T
-    geometries = _assemble(points, starts, owners)
-    pixels = np.rint(shapely.area(geometries)).astype(np.int64)
-    return [
-        LabelledPolygon(label=label, geometry=geometry, pixels=number)
-        for label, geometry, number in zip(
-            label_map[first_y, first_x].tolist(), geometries.tolist(), pixels.tolist(), strict=True
-        )
-    ]
+    return first_x, first_y, _assemble(points, starts, owners)
 
 
 def _assemble(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
@@ -61,13 +62,42 @@ class ShapeIndex:
     """
 
     def __init__(self, shapes: Sequence[tuple[BaseGeometry, int]]) -> None:
-        polygonal = [(geometry, label) for geometry, label in shapes if geometry.geom_type in _POLYGONAL]
-        self._geometries = np.array([geometry for geometry, _ in polygonal], dtype=object)
+        polygonal = [(geometry, label) for geometry, label in shapes if is_polygonal(geometry)]
         self._labels = [label for _, label in polygonal]
-        self._tree = shapely.STRtree(self._geometries)
+        self._painter = Painter([geometry for geometry, _ in polygonal], np.uint8, IGNORE_INDEX)
 
     def rasterize(self, region: Region, width: int, height: int) -> LabelMap:
         """Paint the shapes into a label map; parameters and result as for the function ``rasterize``."""
+        return self._painter.paint(region, width, height, self._labels)
+
+
+class Painter:
+    """Geometries that are painted window by window, each time only those near the window.
+
+    Parameters
+    ----------
+    geometries : sequence of shapely geometry
+        Valid polygons or multipolygons, level-0 px; later ones lie on top.
+    dtype : type
+        Of the maps.
+    fill : int
+        Where nothing lies.
+    """
+
+    def __init__(self, geometries: Sequence[BaseGeometry], dtype: type[np.generic], fill: int) -> None:
+        self._geometries = np.array(geometries, dtype=object)
+        self._tree = shapely.STRtree(self._geometries)
+        self._dtype = dtype
+        self._fill = fill
+
+    def paint(self, region: Region, width: int, height: int, labels: Sequence[int]) -> npt.NDArray[Any]:
+        """Paint a window with a label for each geometry.
+
+        Raises
+        ------
+        InvalidValueError
+            If the map would have no pixels.
+        """
         if width < 1 or height < 1:
             raise InvalidValueError(f"a label map must have pixels, not {width} x {height}")
         from rasterio import features
@@ -83,18 +113,23 @@ class ShapeIndex:
         near = np.sort(self._tree.query(shapely.box(*window)))
         # Cut first: handing a long outline to GDAL costs far more than painting a small window.
         cut = shapely.clip_by_rect(self._geometries[near], *window)
-        painted = [(geometry, self._labels[i]) for geometry, i in zip(cut, near, strict=True) if not geometry.is_empty]
+        painted = [(geometry, labels[i]) for geometry, i in zip(cut, near, strict=True) if not geometry.is_empty]
         if not painted:
-            return np.full((height, width), IGNORE_INDEX, np.uint8)
+            return np.full((height, width), self._fill, self._dtype)
         with _ONE_AT_A_TIME:
-            label_map: LabelMap = features.rasterize(
+            label_map: npt.NDArray[Any] = features.rasterize(
                 painted,
                 out_shape=(height, width),
-                fill=IGNORE_INDEX,
+                fill=self._fill,
                 transform=Affine(step_x, 0, region.x_px, 0, step_y, region.y_px),
-                dtype=np.uint8,
+                dtype=self._dtype,
             )
         return label_map
+
+
+def is_polygonal(geometry: BaseGeometry) -> bool:
+    """Whether a geometry is of a kind that has an area."""
+    return geometry.geom_type in _POLYGONAL
 
 
 def mend(geometry: BaseGeometry) -> tuple[BaseGeometry, bool]:
@@ -115,7 +150,7 @@ def mend(geometry: BaseGeometry) -> tuple[BaseGeometry, bool]:
     changed : bool
         Whether it had to be changed.
     """
-    if geometry.geom_type in _POLYGONAL and geometry.is_valid:
+    if is_polygonal(geometry) and geometry.is_valid:
         return geometry, False
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         return Polygon(), True

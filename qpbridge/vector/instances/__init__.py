@@ -1,0 +1,1 @@
+"""Label maps in which every object has a number of its own."""
