@@ -1,0 +1,321 @@
+"""USE-Net (Rahmon et al. 2022): nuclei as a mask and, inside each, a shape marker. Maps are (B, C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qpbridge.core.geometry import FieldOfView, View
+from qpbridge.errors import InvalidValueError
+from qpbridge.models.blocks import as_it_is, initialize, optical_density
+from qpbridge.models.encoder_decoder import Decoder, Encoder
+from qpbridge.models.family import Outputs
+from qpbridge.models.losses import weighted_cross_entropy
+from qpbridge.models.nuclei.loss import bce_dice
+from qpbridge.models.recipe import Count, NotNegative, Positive, Recipe, Share
+from qpbridge.models.spec import FamilyConfig, Head
+
+MASK: Final = "mask"
+MARKER: Final = "marker"
+CLASSES: Final = "classes"
+VIEW: Final = "x1"
+
+DECODER_WIDTHS: Final = (256, 128, 64, 32, 16)
+"""Channels after each doubling (public program of Rahmon et al. 2022)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseNetConfig(FamilyConfig):
+    """Which network, and what it learns. The defaults are those of Rahmon et al. 2022."""
+
+    variant: Literal["se_resnet50", "resnet50", "resnet18", "unet"] = "se_resnet50"
+    """Encoder (Rahmon et al. 2022, sec. II.B and table II); "unet" is a plain U-Net for CPUs, not in the paper."""
+
+    patch_px: Count = 992
+    """Edge of a patch in training, px (public program: images of 1000 px made smaller, as 992 divides by 32)."""
+
+    mpp: Positive = 0.25
+    """Pixel size, µm/px (Rahmon et al. 2022, sec. III.A: 40x)."""
+
+    width: Count = 16
+    """Channels of the finest level of "unet"; they double with each level."""
+
+    marker: Literal["shape", "center", "none"] = "shape"
+    """What tells touching nuclei apart (Rahmon et al. 2022, sec. III.D); the others are the paper's ablation."""
+
+    dice_share: Share = 0.5
+    """Weight of the Dice loss, the rest is cross-entropy's (Rahmon et al. 2022, eq. 3); 0 is the paper's ablation."""
+
+    class_head: bool = False
+    """Whether the class of each nucleus is learned as well, where there are several; the paper has none."""
+
+    class_cost: NotNegative = 0.5
+    """Weight of the loss of the classes beside that of mask and marker; not in the paper."""
+
+    pixels: Literal["intensity", "density"] = "intensity"
+    """What the network sees: intensities (public program), or optical densities."""
+
+    align_corners: bool = True
+    """Whether doubling keeps the corners of a map in place (public program). Then what lies in a patch moves a little
+    with the patch; without, it does not."""
+
+    def __post_init__(self) -> None:
+        FamilyConfig.__post_init__(self)
+        needed = divisor(self)
+        if self.patch_px % needed:
+            raise InvalidValueError(
+                f"patch_px={self.patch_px} does not work: variant {self.variant} takes multiples of {needed}"
+            )
+
+
+class DoublingDecoder(nn.Module):
+    """Doubles the size five times, each time joined by an encoder's map and followed by two convolutions.
+
+    Parameters
+    ----------
+    encoded : sequence of int
+        Channels of the encoder's maps, the finest (half the size of the image) first.
+    align_corners : bool
+        Of the bilinear doubling.
+    """
+
+    def __init__(self, encoded: Sequence[int], align_corners: bool) -> None:
+        super().__init__()
+        self._align_corners = align_corners
+        *skips, deepest = encoded
+        joined = (*reversed(skips), 0)
+        before = (deepest, *DECODER_WIDTHS[:-1])
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*_conv_norm_relu(wide + skip, width), *_conv_norm_relu(width, width))
+            for wide, skip, width in zip(before, joined, DECODER_WIDTHS, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return features of the size of the image."""
+        *skips, x = maps
+        for block, skip in zip(self.blocks, (*reversed(skips), None), strict=True):
+            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=self._align_corners)
+            x = block(x if skip is None else torch.cat([x, skip], dim=1))
+        return x
+
+
+def _conv_norm_relu(channels_in: int, channels_out: int) -> list[nn.Module]:
+    # The bias does nothing before a batch norm, but the published number of parameters holds it.
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1)
+    return [convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+
+
+class ResNetUNet(nn.Module):
+    """U-Net whose encoder is one of timm's networks."""
+
+    def __init__(self, config: UseNetConfig) -> None:
+        super().__init__()
+        import timm
+
+        self.encoder = timm.create_model(
+            ENCODERS[config.variant].timm_name,
+            features_only=True,
+            # Zeros there would cut all residual branches off from the gradient of the first step.
+            zero_init_last=False,
+            **ENCODERS[config.variant].timm_options(),
+        )
+        channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[union-attr,operator]
+        self.decoder = DoublingDecoder(channels, config.align_corners)
+        self.channels = DECODER_WIDTHS[-1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features of the size of the image."""
+        features: Tensor = self.decoder(self.encoder(image))
+        return features
+
+
+class PlainUNet(nn.Module):
+    """Small U-Net with batch norm."""
+
+    def __init__(self, config: UseNetConfig) -> None:
+        super().__init__()
+        widths = [config.width << level for level in range(5)]
+        self.encoder = Encoder(3, widths, "batch")
+        self.decoder = Decoder(widths, "batch")
+        self.channels = config.width
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features of the size of the image."""
+        features: Tensor = self.decoder(self.encoder(image))[0]
+        return features
+
+
+def _without_options() -> dict[str, Any]:
+    return {}
+
+
+def _squeeze_without_bias() -> dict[str, Any]:
+    # As in the network that the authors load; timm's own has biases, 16,048 parameters more.
+    from timm.layers.squeeze_excite import SEModule
+
+    return {"block_args": {"attn_layer": partial(SEModule, bias=False)}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderKind:
+    """One variant: its trunk, what input edges must divide by, and timm's name and options for it."""
+
+    trunk: Callable[[UseNetConfig], nn.Module]
+    divisor: int
+    timm_name: str = ""
+    timm_options: Callable[[], dict[str, Any]] = _without_options
+
+
+ENCODERS: Final[Mapping[str, EncoderKind]] = {
+    "se_resnet50": EncoderKind(
+        trunk=ResNetUNet, divisor=32, timm_name="seresnet50", timm_options=_squeeze_without_bias
+    ),
+    "resnet50": EncoderKind(trunk=ResNetUNet, divisor=32, timm_name="resnet50"),
+    "resnet18": EncoderKind(trunk=ResNetUNet, divisor=32, timm_name="resnet18"),
+    "unet": EncoderKind(trunk=PlainUNet, divisor=16),
+}
+
+PIXELS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"intensity": as_it_is, "density": optical_density}
+
+
+class UseNet(nn.Module):
+    """A trunk and one 3x3 convolution for all outputs.
+
+    Parameters
+    ----------
+    config : UseNetConfig
+        Which network.
+    classes : int
+        Number of classes of nuclei.
+
+    Attributes
+    ----------
+    divisor : int
+        What the edges of the image must be a multiple of.
+    """
+
+    def __init__(self, config: UseNetConfig, classes: int) -> None:
+        super().__init__()
+        self.divisor = divisor(config)
+        self.pixels = PIXELS[config.pixels]
+        self.heads = heads(config, classes)
+        self.trunk = ENCODERS[config.variant].trunk(config)
+        channels: int = self.trunk.channels  # type: ignore[assignment]
+        self.head = nn.Conv2d(channels, sum(head.channels for head in self.heads), kernel_size=3, padding=1)
+        initialize(self)
+
+    def forward(self, views: dict[str, Tensor]) -> Outputs:
+        """Return logits.
+
+        Parameters
+        ----------
+        views : dict of Tensor, (B, 3, H, W) in 0..1
+            One view; H and W are multiples of ``divisor``.
+
+        Returns
+        -------
+        dict of Tensor
+            ``"mask"`` and ``"marker"`` (B, 1, H, W), before the sigmoid; ``"classes"`` (B, K, H, W), before the
+            softmax, where they are learned. Without markers there is no ``"marker"``.
+        """
+        logits = self.head(self.trunk(self.pixels(views[VIEW])))
+        parts = torch.split(logits, [head.channels for head in self.heads], dim=1)
+        return {head.name: part for head, part in zip(self.heads, parts, strict=True)}
+
+
+def divisor(config: UseNetConfig) -> int:
+    """Return what the edges of the image must be a multiple of, px."""
+    return ENCODERS[config.variant].divisor
+
+
+def views(config: UseNetConfig) -> tuple[View, ...]:
+    """Return the one input."""
+    return (View(name=VIEW, fov=FieldOfView(size_px=config.patch_px, mpp=config.mpp)),)
+
+
+def heads(config: UseNetConfig, classes: int) -> tuple[Head, ...]:
+    """Return the outputs."""
+    marker = () if config.marker == "none" else (Head(name=MARKER, channels=1),)
+    own = (Head(name=CLASSES, channels=classes),) if config.class_head and classes > 1 else ()
+    return (Head(name=MASK, channels=1), *marker, *own)
+
+
+def loss(config: UseNetConfig, outputs: Outputs, targets: Mapping[str, Tensor], class_weights: Tensor) -> Tensor:
+    """Return the loss of a batch, a scalar.
+
+    Parameters
+    ----------
+    config : UseNetConfig
+        Shares of the parts.
+    outputs : dict of Tensor
+        What the network returned.
+    targets : mapping of str to Tensor, each (B, H, W)
+        By the name of the output: ``"mask"`` and ``"marker"`` of 1, 0 and ``IGNORE_INDEX``; ``"classes"`` int64.
+    class_weights : Tensor of float, shape (K,)
+        Weight of each class.
+    """
+    binary = [name for name in (MASK, MARKER) if name in outputs]
+    logits = torch.cat([outputs[name] for name in binary], dim=1)
+    cost = bce_dice(logits, torch.stack([targets[name] for name in binary], dim=1), config.dice_share)
+    if CLASSES not in outputs:
+        return cost
+    return cost + config.class_cost * weighted_cross_entropy(outputs[CLASSES], targets[CLASSES], class_weights)
+
+
+def probabilities(outputs: Outputs) -> Outputs:
+    """Return probabilities by output: of mask and marker each on its own, of the classes together 1."""
+    return {
+        name: logits.float().softmax(dim=1) if name == CLASSES else logits.float().sigmoid()
+        for name, logits in outputs.items()
+    }
+
+
+RECIPE: Final = Recipe(
+    # Adam (Rahmon et al. 2022, sec. III.B); a tenth of the rate every 30 epochs is not done here.
+    optimizer="adamw",
+    weight_decay=0.0,
+    learning_rate=1e-4,
+    batch_size=8,
+    epochs=60,
+    # Flips and turns (sec. II.A.2; public program: by 25 degrees at most), no deformation, no change of color.
+    rot90_p=0.0,
+    rotation_p=1.0,
+    color_p=0.0,
+    mild_elastic_alpha=0.0,
+    elastic_sigma_px=0.0,
+    repeats_max=0,
+    stride_px=992,
+    validation_share=0.1,
+)
+"""The paper's training, as far as ``Recipe`` knows its parts."""
+
+SMALL: Final[Mapping[str, object]] = {
+    # network
+    "variant": "unet",
+    "width": 16,
+    "patch_px": 128,
+    "pixels": "density",
+    "class_head": True,
+    # steps
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "weight_decay": 1e-4,
+    "batch_size": 16,
+    "epochs": 16,
+    "samples_per_epoch": 480,
+    "ema_decay": 0.99,
+    # data
+    "stride_px": 32,
+    # augmentation
+    "rot90_p": 0.5,
+    "stain_jitter": 0.1,
+    "density_jitter": 0.4,
+    "scale_jitter": 0.2,
+}
+"""Trains in minutes on two CPU cores. Departs from Rahmon et al. 2022 in every value named here; not tuned yet."""

@@ -1,0 +1,1 @@
+"""What networks learn about single nuclei: targets and loss."""
