@@ -1,0 +1,1 @@
+"""What stains a picture is made of."""
