@@ -132,8 +132,8 @@ class Family(Generic[ConfigT]):
     build : callable
         A new network for a configuration and a number of classes, its weights drawn from torch's generator.
         ``forward`` takes a dict of one float tensor (B, 3, H, W) in 0..1 for each view and returns ``Outputs``.
-    loss : Loss
-        Of a batch.
+    loss : callable
+        For a configuration, the ``Loss`` of a batch.
     probabilities : callable
         Outputs to class probabilities, Tensor (B, K, H, W) that sums to 1 over the classes.
     shift : callable or None
@@ -155,7 +155,7 @@ class Family(Generic[ConfigT]):
     heads: Callable[[ConfigT, int], tuple[Head, ...]]
     divisor: Callable[[ConfigT], int]
     build: Callable[[ConfigT, int], nn.Module]
-    loss: Loss
+    loss: Callable[[ConfigT], Loss]
     probabilities: Callable[[Outputs], Tensor]
     shift: Callable[[nn.Module, Tensor], None] | None = None
     asks_for: frozenset[TruthPart] = frozenset()

@@ -48,7 +48,7 @@ def parse_value(key: str, value: object, hint: object, *, strict: bool = False) 
     key : str
         Name of the field, for the message.
     value : object
-        Text, or a value of the right type already.
+        Text, or a value of the right type already. Text for several values has commas between them.
     hint : type
         Type of the field.
     strict : bool
@@ -61,8 +61,10 @@ def parse_value(key: str, value: object, hint: object, *, strict: bool = False) 
     """
     if value == "none" and not strict and types.NoneType in typing.get_args(hint):
         return None
+    is_text_for_many = isinstance(value, str) and typing.get_origin(hint) is tuple
+    given = [part.strip() for part in str(value).split(",")] if is_text_for_many else value
     try:
-        parsed: object = msgspec.convert(value, type=hint, strict=strict)
+        parsed: object = msgspec.convert(given, type=hint, strict=strict)
     except msgspec.ValidationError as error:
         raise InvalidValueError(f"{key}={value} does not work: {key} takes {_accepted(hint)}") from error
     if isinstance(parsed, float) and not math.isfinite(parsed):
@@ -76,6 +78,8 @@ def _accepted(hint: object) -> str:
         return "one of " + ", ".join(map(str, arguments))
     if origin is Annotated:
         return str(arguments[1].description)
+    if origin is tuple:
+        return f"{_accepted(arguments[0])}, several of them with commas between"
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_accepted(one) for one in arguments)
     return {bool: "true or false", types.NoneType: "none", int: "a whole number", float: "a number"}.get(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
 from qpbridge.models.bundle import load_bundle, save_bundle, versions
-from qpbridge.models.family import LABELS, Encode, Family, Targets, Truth
+from qpbridge.models.family import LABELS, Encode, Family, Outputs, Targets, Truth
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import CONFIG_TYPES, FAMILIES
 from qpbridge.models.spec import FamilyConfig, Manifest, ModelClass, Provenance, manifest_from_json
@@ -36,6 +36,9 @@ class Case:
         torch.manual_seed(seed)
         network: nn.Module = self.family.build(self.config, len(CLASSES))
         return network
+
+    def loss(self, outputs: Outputs, targets: Targets) -> Tensor:
+        return self.family.loss(self.config)(outputs, targets, torch.ones(len(CLASSES)))
 
     def views(self, batch: int, edge: int | None = None, seed: int = 0) -> dict[str, Tensor]:
         draw = torch.Generator().manual_seed(seed)
@@ -92,7 +95,7 @@ def test_probabilities_sum_to_one(case: Case) -> None:
 def test_any_batch_size_trains(case: Case, batch: int) -> None:
     outputs = case.network().train()(case.views(batch))
 
-    assert torch.isfinite(case.family.loss(outputs, case.targets(case.labels(batch)), torch.ones(len(CLASSES))))
+    assert torch.isfinite(case.loss(outputs, case.targets(case.labels(batch))))
 
 
 @torch.no_grad()
@@ -107,7 +110,7 @@ def test_any_edge_that_the_divisor_divides_predicts(case: Case) -> None:
 def test_the_gradient_reaches_every_parameter(case: Case) -> None:
     network = case.network().train()
 
-    case.family.loss(network(case.views(4)), case.targets(case.labels(4)), torch.ones(len(CLASSES))).backward()
+    case.loss(network(case.views(4)), case.targets(case.labels(4))).backward()
 
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
@@ -116,7 +119,7 @@ def test_a_batch_without_labels_moves_nothing(case: Case) -> None:
     network = case.network().train()
 
     unknown = case.targets(torch.full_like(case.labels(2), IGNORE_INDEX))
-    loss = case.family.loss(network(case.views(2)), unknown, torch.ones(len(CLASSES)))
+    loss = case.loss(network(case.views(2)), unknown)
     loss.backward()
 
     assert loss.item() == 0
@@ -171,7 +174,7 @@ def test_four_patches_can_be_learned_by_heart(case: Case) -> None:
         if _accuracy(case.family.probabilities(outputs), labels) > 0.97:
             return
         optimizer.zero_grad()
-        case.family.loss(outputs, targets, torch.ones(len(CLASSES))).backward()
+        case.loss(outputs, targets).backward()
         optimizer.step()
 
     pytest.fail(

@@ -354,7 +354,7 @@ DMMN: Final = Family(
     heads=heads,
     divisor=divisor,
     build=Dmmn,
-    loss=loss,
+    loss=lambda _config: loss,
     probabilities=probabilities,
     shift=shift,
 )

@@ -121,6 +121,7 @@ class Trainer:
             )
         torch.manual_seed(seed)
         self._family = family
+        self._loss = family.loss(spec.config)
         self._spec = spec
         self._recipe = recipe
         self._runtime = runtime
@@ -294,7 +295,7 @@ class Trainer:
             outputs = self._run(network, part)
             if self._recipe.sampling == "errors" or self._recipe.prior_strength:
                 self._errors.add(part.labels, self._family.probabilities(outputs).argmax(dim=1))
-            return self._family.loss(outputs, part.targets, weights, self._recipe.label_smoothing)
+            return self._loss(outputs, part.targets, weights, self._recipe.label_smoothing)
 
         with self._batches(jobs) as made:
             for batch in made:
@@ -317,7 +318,7 @@ class Trainer:
             for batch in made:
                 progress.raise_if_cancelled()
                 outputs = _joined(crew.map(self._foresee, batch.split(crew.parts)))
-                total += float(self._family.loss(outputs, batch.targets, weights)) * len(batch.labels)
+                total += float(self._loss(outputs, batch.targets, weights)) * len(batch.labels)
                 seen += len(batch.labels)
                 predicted = self._family.probabilities(outputs).argmax(dim=1)
                 for labels, prediction in zip(_to_numpy(batch.labels), _to_numpy(predicted), strict=True):

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from qpbridge.errors import InvalidValueError
-from qpbridge.models.recipe import Recipe, parse_value, type_hints
+from qpbridge.models.recipe import Count, Recipe, parse_value, type_hints
 
 
 def test_the_defaults_are_those_of_the_paper() -> None:
@@ -45,7 +45,15 @@ def test_replacing_a_field_checks_it_too() -> None:
 
 @pytest.mark.parametrize(
     ("text", "hint", "value"),
-    [("3", int, 3), ("3", int | None, 3), ("none", int | None, None), ("1e-3", float, 1e-3), ("true", bool, True)],
+    [
+        ("3", int, 3),
+        ("3", int | None, 3),
+        ("none", int | None, None),
+        ("1e-3", float, 1e-3),
+        ("true", bool, True),
+        ("128,256, 512", tuple[int, ...], (128, 256, 512)),
+        ("128", tuple[int, ...], (128,)),
+    ],
 )
 def test_text_becomes_the_type_of_the_field(text: str, hint: object, value: object) -> None:
     assert parse_value("key", text, hint) == value
@@ -53,7 +61,13 @@ def test_text_becomes_the_type_of_the_field(text: str, hint: object, value: obje
 
 @pytest.mark.parametrize(
     ("hint", "takes"),
-    [(bool, "true or false"), (int | None, "a whole number or none"), (float, "a number"), (dict, "text")],
+    [
+        (bool, "true or false"),
+        (int | None, "a whole number or none"),
+        (float, "a number"),
+        (dict, "text"),
+        (tuple[Count, ...], "a whole number from 1 on, several of them with commas between"),
+    ],
 )
 def test_the_message_says_what_a_plain_type_takes(hint: object, takes: str) -> None:
     with pytest.raises(InvalidValueError, match=f"key takes {takes}"):

@@ -210,7 +210,7 @@ class Script:
         self.family: Any = replace(
             DMMN,
             build=lambda *_: Clock(),
-            loss=self.loss,
+            loss=lambda _config: self.loss,
             probabilities=self.probabilities,
         )
 
