@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from qpbridge.qupath.paquo_backend.process import QuPathProcess
 
 ROOT = Path(__file__).parent.parent
+
+# No test asserts on time: a loaded machine is no defect.
+settings.register_profile("timeless", deadline=None)
+settings.load_profile("timeless")
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,8 @@ Coordinates are in level-0 px.
 
 from __future__ import annotations
 
-import gzip
-import json
 import uuid
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +20,14 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import NO_MAPPING, NO_MEASUREMENTS, ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import DamagedGeoJsonError
+from qpbridge.qupath.geojson.containers import raw_features
 from qpbridge.qupath.geojson.outlines import DEPTHS, EMPTY_DROPPED, NOT_FINITE_DROPPED, FaultyGeometry, from_members
 
 NUCLEUS_DROPPED: Final = "nucleus left out"
 MEASUREMENT_DROPPED: Final = "measurement that is no number left out"
 UNKNOWN_KIND: Final = "unknown object type taken as annotation"
 ID_GIVEN: Final = "id given"
+COLOR_GIVEN: Final = "color given to a class"
 
 _KINDS: Final = {
     **{kind.value: kind for kind in ObjectKind},
@@ -39,6 +40,17 @@ _KINDS: Final = {
     "TMACoreObject": ObjectKind.TMA_CORE,
 }
 _CHUNK: Final = 4096
+_NO_GEOJSON: Final = (
+    OSError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    msgspec.DecodeError,
+    ValueError,
+    NotImplementedError,  # of archives with passwords and rare ways of packing
+    RuntimeError,
+    RecursionError,
+)
 _NAMESPACE: Final = uuid.UUID("5f0b4b0e-8f6c-5d0a-9a55-6a1f5c9d2e77")
 
 
@@ -61,7 +73,7 @@ class GeoJsonObjects:
 def read_objects(path: Path) -> GeoJsonObjects:
     """Read the objects of a GeoJSON file.
 
-    A FeatureCollection, a list of features, one feature, or a bare geometry, compressed or not.
+    A FeatureCollection, a list of features, one feature, or a bare geometry; compressed, or several in a zip archive.
 
     Parameters
     ----------
@@ -97,10 +109,11 @@ def parse_objects(content: bytes, origin: str) -> GeoJsonObjects:
         How messages call it.
     """
     try:
-        return _objects(list(_placed_features(_plain(content))))
+        reading = _Reading()
+        return _objects(list(_placed_features(raw_features(content, reading.mended))), reading)
     except _FaultyFeature as fault:
         raise DamagedGeoJsonError(f"{origin}: feature {fault.place} (counted from 0): {fault.reason}") from fault
-    except (OSError, EOFError, zlib.error, msgspec.DecodeError, ValueError, RecursionError) as error:
+    except _NO_GEOJSON as error:
         raise DamagedGeoJsonError(f"{origin} is no GeoJSON: {error}; export it from QuPath again") from error
 
 
@@ -137,11 +150,6 @@ class _Feature(msgspec.Struct, gc=False):
     properties: _Properties | None = None
 
 
-class _Collection(msgspec.Struct, gc=False):
-    type: str | None = None
-    features: list[msgspec.Raw] | None = None
-
-
 class _Frame(msgspec.Struct, gc=False):
     plane: Any = None
     isEllipse: Any = None  # noqa: N815
@@ -167,23 +175,9 @@ class _Reading:
     given: Counter[uuid.UUID] = field(default_factory=Counter)
 
 
-def _plain(content: bytes) -> bytes:
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    content = content.removeprefix(b"\xef\xbb\xbf").strip()
-    try:
-        msgspec.json.decode(content, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        # Not strictly JSON: Java and Python write NaN and Infinity as bare words.
-        return msgspec.json.encode(json.loads(content, parse_constant=str))
-    return content
-
-
-def _placed_features(content: bytes) -> Iterator[_Placed]:
+def _placed_features(raws: Sequence[msgspec.Raw]) -> Iterator[_Placed]:
     position = -1
-    pending: list[tuple[msgspec.Raw, str, int | None]] = [
-        (raw, str(index), None) for index, raw in enumerate(_raw_features(content))
-    ]
+    pending: list[tuple[msgspec.Raw, str, int | None]] = [(raw, str(index), None) for index, raw in enumerate(raws)]
     pending.reverse()
     while pending:
         raw, place, parent = pending.pop()
@@ -200,21 +194,7 @@ def _placed_features(content: bytes) -> Iterator[_Placed]:
         pending.extend((child, f"{place}.{index}", position) for index, child in reversed(list(enumerate(nested))))
 
 
-def _raw_features(content: bytes) -> Sequence[msgspec.Raw]:
-    if content.startswith(b"["):
-        return msgspec.json.decode(content, type=list[msgspec.Raw])
-    collection = msgspec.json.decode(content, type=_Collection)
-    if collection.features is not None:
-        return collection.features
-    if collection.type == "FeatureCollection":
-        return []
-    if collection.type in ("Feature", "GeometryCollection", *DEPTHS):
-        return [msgspec.Raw(content)]
-    raise ValueError(f"its type is {collection.type!r}, neither a FeatureCollection nor a feature nor a geometry")
-
-
-def _objects(features: list[_Placed]) -> GeoJsonObjects:
-    reading = _Reading()
+def _objects(features: list[_Placed], reading: _Reading) -> GeoJsonObjects:
     places = [item.place for item in features]
     outlines = _geometries([item.feature.geometry for item in features], places, reading.mended)
     nuclei = _nuclei(features, reading.mended)
@@ -309,7 +289,11 @@ def _id(given: Any, content: tuple[ObjectKind, BaseGeometry, PathClass | None, s
 def _path_class(raw: msgspec.Raw, reading: _Reading) -> PathClass | None:
     key = bytes(raw)
     if key not in reading.classes:
-        reading.classes[key] = _decoded_class(msgspec.json.decode(raw))
+        value = msgspec.json.decode(raw)
+        reading.classes[key] = _decoded_class(value)
+        # QuPath refuses such a class, and with it the file.
+        if isinstance(value, dict) and not value.keys() & {"color", "colorRGB"}:
+            reading.mended[COLOR_GIVEN] += reading.classes[key] is not None
     return reading.classes[key]
 
 

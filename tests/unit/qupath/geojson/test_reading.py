@@ -2,6 +2,7 @@ import gzip
 import json
 import re
 import uuid
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -85,12 +86,38 @@ def test_what_qupath_takes_is_read_as_qupath_reads_it(tmp_path, data_dir):
         ("list.geojson", 2),
         ("single.geojson", 1),
         ("single.json", 1),
+        ("fc.zip", 2),
+        ("ndjson.geojson", 2),
     ],
 )
 def test_every_container_is_read(data_dir, file, count):
     found = read_objects(data_dir / "made" / "geojson-import" / file)
 
     assert len(found.objects) == count
+
+
+@pytest.mark.parametrize(
+    ("file", "kinds", "mended"),
+    [
+        ("dlup_qupath05.geojson", {"annotation": 3}, {}),
+        ("wsih_TCGA-EJ-5519_qupath02.json", {"annotation": 3}, {"id given": 3}),
+    ],
+)
+def test_public_files_are_read(fixtures_dir, file, kinds, mended):
+    found = read_objects(fixtures_dir / "public" / "geojson" / file)
+
+    assert Counter(item.kind.value for item in found.objects) == kinds
+    assert shapely.is_valid([item.geometry for item in found.objects]).all()
+    assert found.mended == mended
+
+
+def test_a_class_without_a_color_gets_one_and_is_counted_once(tmp_path):
+    feature = {"type": "Feature", "geometry": SQUARE, "properties": {"classification": {"name": "Tumor"}}}
+
+    found = read_text(tmp_path, json.dumps([feature, feature]))
+
+    assert found.mended["color given to a class"] == 1
+    assert len({item.path_class for item in found.objects}) == 1
 
 
 def test_a_bare_geometry_is_an_annotation(tmp_path):

@@ -1,0 +1,77 @@
+import gzip
+import io
+import zipfile
+from collections import Counter
+
+import pytest
+
+from qpbridge.core.objects import ObjectKind
+from qpbridge.errors import DamagedGeoJsonError
+from qpbridge.qupath.geojson import parse_objects
+from qpbridge.qupath.geojson.containers import LINES_JOINED, raw_features
+
+POINT = b'{"type": "Point", "coordinates": [1, 2]}'
+
+
+def archive(**files: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, content in files.items():
+            out.writestr(name.replace("__", "."), content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        (POINT, 1),
+        (b"\xef\xbb\xbf \n" + POINT + b"\n", 1),
+        (b"[" + POINT + b"," + POINT + b"]", 2),
+        (b'{"features": [' + POINT + b"]}", 1),
+        (b'{"type": "FeatureCollection"}', 0),
+        (gzip.compress(POINT), 1),
+        (archive(a__geojson=POINT, b__JSON=b"[" + POINT + b"]", c__txt=b"hello"), 2),
+    ],
+)
+def test_features_are_found_however_they_are_packed(content: bytes, count: int) -> None:
+    mended: Counter[str] = Counter()
+
+    assert [bytes(raw) for raw in raw_features(content, mended)] == [POINT] * count
+    assert not mended
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\n\x1e", b"\n\n"])
+def test_features_in_lines_are_read_and_counted(separator: bytes) -> None:
+    mended: Counter[str] = Counter()
+
+    raws = raw_features(separator.join([POINT, POINT, b"[]"]), mended)
+
+    assert [bytes(raw) for raw in raws] == [POINT, POINT]
+    assert mended == {LINES_JOINED: 3}
+
+
+def test_lines_may_hold_bare_words_for_numbers() -> None:
+    line = b'{"type":"Feature","geometry":%s,"properties":{"measurements":{"a":NaN}}}' % POINT
+
+    found = parse_objects(line + b"\n" + line, "text")
+
+    assert [item.kind for item in found.objects] == [ObjectKind.ANNOTATION] * 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello\nworld",
+        POINT + b"\n{",
+        POINT[:-1],
+        b'{"type": "Topology"}',
+        archive(a__txt=b"hello"),
+        archive(a__json=POINT)[:40],
+        archive(a__json=b"{"),
+        gzip.compress(POINT)[:-5],
+    ],
+)
+def test_what_is_no_geojson_is_told(content: bytes) -> None:
+    with pytest.raises(DamagedGeoJsonError, match="text is no GeoJSON"):
+        parse_objects(content, "text")
