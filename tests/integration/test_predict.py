@@ -159,5 +159,6 @@ def test_a_killed_prediction_goes_on_where_it_ended(project: Path, model: Path, 
         "2-slide_b.tif.geojson",
         "4-plain.png.geojson",
         "run.json",
+        "runs",
         "summary.csv",
     ]

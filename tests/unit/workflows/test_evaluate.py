@@ -9,6 +9,7 @@ import pytest
 from shapely import box
 from shapely.geometry.base import BaseGeometry
 
+from qpbridge.core.backend import Backend
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import (
@@ -49,6 +50,7 @@ class MemoryProject:
     """A project whose objects are in memory."""
 
     classes: tuple[PathClass, ...] = ()
+    backend: Backend = Backend()
 
     def read_objects(self, entry: Entry) -> tuple[PathObject, ...]:
         if isinstance(entry.objects, Exception):
@@ -74,7 +76,8 @@ def project(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
             )
             for number, (path, objects) in enumerate(entries, start=1)
         ]
-        monkeypatch.setattr(workflow, "sources_of_project", lambda *_: sources)
+        monkeypatch.setattr(workflow, "open_told", lambda *_: whole)
+        monkeypatch.setattr(workflow, "sources_in", lambda *_: sources)
         return Path("project.qpproj")
 
     return make

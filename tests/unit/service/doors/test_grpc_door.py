@@ -53,6 +53,9 @@ class Answers:
         await asyncio.Event().wait()
         raise AssertionError
 
+    async def undo_job(self, _request: job_pb2.UndoJobRequest, _: Caller) -> job_pb2.UndoJobResponse:
+        return job_pb2.UndoJobResponse()
+
 
 @contextlib.asynccontextmanager
 async def asked(answers: Answers) -> AsyncIterator[tuple[job_pb2_grpc.JobServiceStub, grpc.aio.Channel]]:
