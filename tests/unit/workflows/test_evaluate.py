@@ -1,7 +1,7 @@
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,7 +50,7 @@ class MemoryProject:
     """A project whose objects are in memory."""
 
     classes: tuple[PathClass, ...] = ()
-    backend: Backend = Backend()
+    backend: Backend = field(default_factory=Backend)
 
     def read_objects(self, entry: Entry) -> tuple[PathObject, ...]:
         if isinstance(entry.objects, Exception):
