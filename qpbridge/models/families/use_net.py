@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
+from qpbridge.models.backbones.published import RESNET18_CHANNELS, Weights, timm_network
 from qpbridge.models.blocks import as_it_is, initialize, optical_density
 from qpbridge.models.encoder_decoder import Decoder, Encoder
-from qpbridge.models.family import Outputs
+from qpbridge.models.family import Encode, Outputs, Truth
 from qpbridge.models.losses import weighted_cross_entropy
 from qpbridge.models.nuclei.loss import bce_dice
+from qpbridge.models.nuclei.targets import nucleus_marker, nucleus_mask
 from qpbridge.models.recipe import Count, NotNegative, Positive, Recipe, Share
 from qpbridge.models.spec import FamilyConfig, Head
 
@@ -51,6 +56,13 @@ class UseNetConfig(FamilyConfig):
 
     dice_share: Share = 0.5
     """Weight of the Dice loss, the rest is cross-entropy's (Rahmon et al. 2022, eq. 3); 0 is the paper's ablation."""
+
+    weights: Weights = "imagenet"
+    """What encoders of timm start from (Rahmon et al. 2022, sec. II.B: ImageNet); "unet" starts at random."""
+
+    squeeze_bias: bool = False
+    """Whether the squeezes of "se_resnet50" have biases: not the paper's, but timm's ImageNet weights have, and lose
+    them without."""
 
     class_head: bool = False
     """Whether the class of each nucleus is learned as well, where there are several; the paper has none."""
@@ -116,18 +128,13 @@ class ResNetUNet(nn.Module):
 
     def __init__(self, config: UseNetConfig) -> None:
         super().__init__()
-        import timm
-
-        self.encoder = timm.create_model(
-            ENCODERS[config.variant].timm_name,
-            features_only=True,
-            # Zeros there would cut all residual branches off from the gradient of the first step.
-            zero_init_last=False,
-            **ENCODERS[config.variant].timm_options(),
-        )
-        channels: list[int] = self.encoder.feature_info.channels()  # type: ignore[union-attr,operator]
-        self.decoder = DoublingDecoder(channels, config.align_corners)
+        kind = ENCODERS[config.variant]
+        # Branches that start at zero (timm's own choice) would get no gradient in the first step.
+        options = {"features_only": True, "zero_init_last": False, **kind.options(config)}
+        self.encoder = timm_network(kind.timm_name, config.weights, **options)
+        self.decoder = DoublingDecoder(kind.channels, config.align_corners)
         self.channels = DECODER_WIDTHS[-1]
+        initialize(self.decoder)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return features of the size of the image."""
@@ -144,6 +151,7 @@ class PlainUNet(nn.Module):
         self.encoder = Encoder(3, widths, "batch")
         self.decoder = Decoder(widths, "batch")
         self.channels = config.width
+        initialize(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return features of the size of the image."""
@@ -151,33 +159,39 @@ class PlainUNet(nn.Module):
         return features
 
 
-def _without_options() -> dict[str, Any]:
+def _no_options(config: UseNetConfig) -> dict[str, Any]:
+    del config
     return {}
 
 
-def _squeeze_without_bias() -> dict[str, Any]:
-    # As in the network that the authors load; timm's own has biases, 16,048 parameters more.
+def _squeezes(config: UseNetConfig) -> dict[str, Any]:
+    # The network that the authors load has no biases; timm's own has 16,048.
     from timm.layers.squeeze_excite import SEModule
 
-    return {"block_args": {"attn_layer": partial(SEModule, bias=False)}}
+    squeeze = partial(SEModule, bias=config.squeeze_bias)
+    return {"block_args": {"attn_layer": squeeze}, "pretrained_strict": config.squeeze_bias}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderKind:
-    """One variant: its trunk, what input edges must divide by, and timm's name and options for it."""
+    """One variant: its trunk and what input edges must divide by; timm's name and options, and the levels' channels."""
 
     trunk: Callable[[UseNetConfig], nn.Module]
     divisor: int
     timm_name: str = ""
-    timm_options: Callable[[], dict[str, Any]] = _without_options
+    options: Callable[[UseNetConfig], dict[str, Any]] = _no_options
+    channels: tuple[int, ...] = ()
 
+
+RESNET50_CHANNELS: Final = (64, 256, 512, 1024, 2048)
+"""Of five levels, each with half the edge of the one before, the first with half the image's."""
 
 ENCODERS: Final[Mapping[str, EncoderKind]] = {
     "se_resnet50": EncoderKind(
-        trunk=ResNetUNet, divisor=32, timm_name="seresnet50", timm_options=_squeeze_without_bias
+        trunk=ResNetUNet, divisor=32, timm_name="seresnet50", options=_squeezes, channels=RESNET50_CHANNELS
     ),
-    "resnet50": EncoderKind(trunk=ResNetUNet, divisor=32, timm_name="resnet50"),
-    "resnet18": EncoderKind(trunk=ResNetUNet, divisor=32, timm_name="resnet18"),
+    "resnet50": EncoderKind(trunk=ResNetUNet, divisor=32, timm_name="resnet50", channels=RESNET50_CHANNELS),
+    "resnet18": EncoderKind(trunk=ResNetUNet, divisor=32, timm_name="resnet18", channels=RESNET18_CHANNELS),
     "unet": EncoderKind(trunk=PlainUNet, divisor=16),
 }
 
@@ -208,7 +222,7 @@ class UseNet(nn.Module):
         self.trunk = ENCODERS[config.variant].trunk(config)
         channels: int = self.trunk.channels  # type: ignore[assignment]
         self.head = nn.Conv2d(channels, sum(head.channels for head in self.heads), kernel_size=3, padding=1)
-        initialize(self)
+        initialize(self.head)
 
     def forward(self, views: dict[str, Tensor]) -> Outputs:
         """Return logits.
@@ -246,6 +260,25 @@ def heads(config: UseNetConfig, classes: int) -> tuple[Head, ...]:
     return (Head(name=MASK, channels=1), *marker, *own)
 
 
+def encoder(config: UseNetConfig) -> Encode:
+    """Return what makes the targets of a sample: mask, marker, and the classes of nuclei.
+
+    All nuclei are annotated wherever the sample has a label.
+    """
+
+    def encode(truth: Truth) -> dict[str, npt.NDArray[Any]]:
+        instances, known = truth.instances, truth.labels != IGNORE_INDEX
+        if instances is None:
+            raise InvalidValueError("nuclei cannot be learned from labels of pixels; give a map of single nuclei")
+        made = {MASK: nucleus_mask(instances, known)}
+        if config.marker != "none":
+            made[MARKER] = nucleus_marker(instances, known, truth.mpp, config.marker)
+        classes = np.where(instances > 0, truth.labels, np.uint8(IGNORE_INDEX))
+        return made | {CLASSES: classes.astype(np.int64)}
+
+    return encode
+
+
 def loss(config: UseNetConfig, outputs: Outputs, targets: Mapping[str, Tensor], class_weights: Tensor) -> Tensor:
     """Return the loss of a batch, a scalar.
 
@@ -256,7 +289,7 @@ def loss(config: UseNetConfig, outputs: Outputs, targets: Mapping[str, Tensor], 
     outputs : dict of Tensor
         What the network returned.
     targets : mapping of str to Tensor, each (B, H, W)
-        By the name of the output: ``"mask"`` and ``"marker"`` of 1, 0 and ``IGNORE_INDEX``; ``"classes"`` int64.
+        From ``encoder``, by the name of the output.
     class_weights : Tensor of float, shape (K,)
         Weight of each class.
     """
@@ -298,6 +331,7 @@ RECIPE: Final = Recipe(
 SMALL: Final[Mapping[str, object]] = {
     # network
     "variant": "unet",
+    "weights": "random",
     "width": 16,
     "patch_px": 128,
     "pixels": "density",

@@ -117,21 +117,6 @@ def nucleus_marker(instances: InstanceMap, known: Mask, mpp: float, marker: Mark
     return _with_unknown(MARKERS[marker](instances, mpp), instances, known)
 
 
-def nucleus_classes(instances: InstanceMap, labels: npt.NDArray[np.integer]) -> LabelMap:
-    """Return the class of each pixel in a nucleus, ``IGNORE_INDEX`` elsewhere.
-
-    Parameters
-    ----------
-    instances : ndarray of int32, shape (H, W)
-        Numbers of nuclei; 0 for none.
-    labels : ndarray, shape (N + 1,)
-        Class of each number, ``IGNORE_INDEX`` where unknown; the first entry does not count.
-    """
-    table = labels.astype(np.uint8)
-    table[0] = IGNORE_INDEX
-    return np.asarray(table[instances], np.uint8)
-
-
 def _with_unknown(is_there: Mask, instances: InstanceMap, known: Mask) -> LabelMap:
     target = is_there.astype(np.uint8)
     target[~(known | (instances > 0) | is_there)] = IGNORE_INDEX

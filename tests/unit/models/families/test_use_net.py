@@ -10,11 +10,14 @@ from qpbridge.errors import InvalidValueError
 from qpbridge.models.blocks import optical_density
 from qpbridge.models.families import use_net
 from qpbridge.models.families.use_net import ENCODERS, RECIPE, SMALL, UseNet, UseNetConfig
+from qpbridge.models.family import Truth
 
 
 def _network(variant: str = "unet", classes: int = 1, **configured: object) -> UseNet:
     torch.manual_seed(0)
-    return UseNet(UseNetConfig(**{"variant": variant, "width": 4, "patch_px": 64, **configured}), classes).eval()
+    return UseNet(
+        UseNetConfig(**{"variant": variant, "width": 4, "patch_px": 64, "weights": "random", **configured}), classes
+    ).eval()
 
 
 def _image(edge: int = 64, batch: int = 1) -> dict[str, Tensor]:
@@ -100,7 +103,7 @@ def _targets(edge: int = 64, batch: int = 1, classes: int = 3) -> dict[str, Tens
 
 @pytest.mark.parametrize("variant", ["se_resnet50", "unet"])
 def test_the_gradient_reaches_every_parameter(variant: str) -> None:
-    config = UseNetConfig(variant=variant, width=4, patch_px=64, class_head=True)
+    config = UseNetConfig(variant=variant, width=4, patch_px=64, weights="random", class_head=True)
     network = UseNet(config, 3).train()
 
     use_net.loss(config, network(_image(batch=2)), _targets(batch=2), torch.ones(3)).backward()
@@ -108,6 +111,35 @@ def test_the_gradient_reaches_every_parameter(variant: str) -> None:
     # A bias before a batch norm shifts nothing: what it gets is rounding.
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert [name for name in without if not name.startswith("trunk.decoder.blocks")] == []
+
+
+def test_squeezes_may_have_the_biases_of_published_weights() -> None:
+    with torch.device("meta"):
+        assert _count(UseNet(UseNetConfig(squeeze_bias=True), 1)) == 35_037_186 + 16_048
+
+
+def test_a_sample_s_targets_follow_from_its_nuclei() -> None:
+    instances = np.zeros((32, 32), np.int32)
+    instances[4:20, 4:20], instances[4:20, 20:30] = 3, 9
+    labels = np.full((32, 32), 2, np.uint8)
+    labels[4:20, 4:20], labels[:, 30:], labels[4:20, 20:30] = 0, IGNORE_INDEX, IGNORE_INDEX
+
+    made = use_net.encoder(UseNetConfig(marker="shape"))(_truth(labels, instances))
+
+    assert list(made) == ["mask", "marker", "classes"]
+    assert (made["mask"] == np.where(instances > 0, 1, np.where(labels == 2, 0, IGNORE_INDEX))).all()
+    assert 0 < (made["marker"] == 1).sum() < (made["mask"] == 1).sum()
+    assert (made["classes"] == np.where(instances == 3, 0, IGNORE_INDEX)).all()
+    assert "marker" not in use_net.encoder(UseNetConfig(marker="none"))(_truth(labels, instances))
+
+
+def test_without_single_nuclei_there_is_nothing_to_learn() -> None:
+    with pytest.raises(InvalidValueError, match="single nuclei"):
+        use_net.encoder(UseNetConfig())(_truth(np.zeros((4, 4), np.uint8), None))
+
+
+def _truth(labels: np.ndarray, instances: np.ndarray | None) -> Truth:
+    return Truth(labels=labels, instances=instances, mpp=0.25, classes=3)
 
 
 def test_classes_cost_in_nuclei_only_and_by_their_weight() -> None:

@@ -10,7 +10,6 @@ from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap
 from qpbridge.models.nuclei.targets import (
     center_marker,
     erosion_radii_um,
-    nucleus_classes,
     nucleus_marker,
     nucleus_mask,
     shape_marker,
@@ -125,11 +124,3 @@ def test_what_is_not_known_is_ignored_unless_a_nucleus_lies_there() -> None:
         assert (target[~known & (instances == 0)] == IGNORE_INDEX).all()
     assert (marker[instances > 0] < 2).all()
     assert ((marker == 1) == shape_marker(instances, 0.25)).all()
-
-
-def test_classes_are_told_in_nuclei_only() -> None:
-    instances = np.array([[0, 1, 1, 2, 3]], np.int32)
-
-    classes = nucleus_classes(instances, np.array([0, 4, IGNORE_INDEX, 0]))
-
-    assert classes.tolist() == [[IGNORE_INDEX, 4, 4, IGNORE_INDEX, 0]]
