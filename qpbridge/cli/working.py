@@ -23,7 +23,7 @@ TOKEN_VARIABLE: Final = "QPBRIDGE_TOKEN"
 _NOT_NOTED: Final = {"inspect"}
 """Kinds of work that write nothing, not even into the journal."""
 
-_PATHS: Final = ("project", "inputs", "out", "predictions")
+_PATHS: Final = ("project", "inputs", "out", "project_out", "predictions")
 
 
 def working(make: Callable[[], Request], place: Place) -> Callable[[Progress], Document]:

@@ -54,6 +54,11 @@ class DemoFolder:
         return self.root / "results"
 
     @property
+    def predicted(self) -> Path:
+        """Folder of the QuPath project that shows the predictions."""
+        return self.root / "predicted"
+
+    @property
     def report(self) -> Path:
         """The page to look at."""
         return self.root / "report.html"
@@ -69,7 +74,7 @@ class DemoFolder:
         if self.root.exists() and (not self.root.is_dir() or (any(self.root.iterdir()) and not self._mark.exists())):
             raise InvalidValueError(f"{self.root} holds something else than a demo; name a new folder for it")
         write_bytes(self._mark, b"Made by qpbridge demo, which replaces all of it when it runs again.\n")
-        for folder in (self.project, self.model, self.results):
+        for folder in (self.project, self.model, self.results, self.predicted):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.slide, self.report):
             file.unlink(missing_ok=True)

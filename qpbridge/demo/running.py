@@ -76,8 +76,8 @@ class DemoReport:
     ----------
     report : Path
         The page to look at.
-    project, model, results : Path
-        What it made, or was given.
+    project, model, results, predicted : Path
+        What it made, or was given; ``predicted`` is a QuPath project that shows the results.
     judged_by : str
         What the scores compare with.
     mean_iou : float or None
@@ -96,6 +96,7 @@ class DemoReport:
     project: Path
     model: Path
     results: Path
+    predicted: Path
     judged_by: str
     mean_iou: float | None
     class_iou: Mapping[str, float | None]
@@ -110,6 +111,7 @@ class DemoReport:
             "project": str(self.project),
             "model": str(self.model),
             "results": str(self.results),
+            "predicted": str(self.predicted),
             "judged_by": self.judged_by,
             "mean_iou": self.mean_iou,
             "class_iou": dict(self.class_iou),
@@ -168,6 +170,7 @@ def run_demo(request: DemoRequest, progress: Progress, client: Client | None = N
         project=subject.project,
         model=folder.model,
         results=folder.results,
+        predicted=folder.predicted,
         judged_by=verdict.judged_by,
         mean_iou=verdict.mean_iou,
         class_iou=verdict.class_iou,
@@ -222,7 +225,14 @@ def _gained(client: Client, request: DemoRequest, folder: DemoFolder, subject: S
         device=request.device,
         seed=request.seed,
     )
-    prediction = PredictRequest(inputs=(project,), model=model, out=results, device=request.device, seed=request.seed)
+    prediction = PredictRequest(
+        inputs=(project,),
+        model=model,
+        out=results,
+        project_out=folder.predicted.absolute(),
+        device=request.device,
+        seed=request.seed,
+    )
     trained = client.run(training, progress)
     predicted = client.run(prediction, progress)
     if not predicted["slides"]:
@@ -245,16 +255,17 @@ def _facts(trained: Mapping[str, Any], verdict: Verdict, regions: int, duration_
 
 def _commands(request: DemoRequest, folder: DemoFolder, project: Path) -> list[str]:
     """Return how to do the same by hand, from the working folder."""
-    named = {"project": project, "model": folder.model, "results": folder.results}
+    named = {"project": project, "model": folder.model, "results": folder.results, "predicted": folder.predicted}
     paths = {name: relative(path) for name, path in named.items()}
     settings = [word for key, value in request.used_settings.items() for word in ("--set", f"{key}={value}")]
     device = [] if request.device == "auto" else ["--device", request.device]
     draw = ["--seed", str(request.seed), *device]
     training = ["--family", FAMILY, "--preset", PRESET, *settings, *draw, "--out", paths["model"]]
+    prediction = ["--model", paths["model"], *draw, "--out", paths["results"], "--project-out", paths["predicted"]]
     verbs = [
         ["inspect", paths["project"]],
         ["train", paths["project"], *training],
-        ["predict", paths["project"], "--model", paths["model"], *draw, "--out", paths["results"]],
+        ["predict", paths["project"], *prediction],
         ["evaluate", paths["project"], "--predictions", paths["results"]],
     ]
     return [shlex.join(["qpbridge", *verb]) for verb in verbs]

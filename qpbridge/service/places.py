@@ -57,6 +57,13 @@ class AllowedPlaces:
         """Return the place of a file or folder to be written."""
         return self._allowed(path, self.roots)
 
+    def new_project(self, path: str) -> Path:
+        """Return the place of a folder that is made anew: never a root itself, beside which it would be made."""
+        place = self.write(path)
+        if place in self.roots:
+            raise PathRefusedError(f"'{path}' is one of the server's own folders; name one in it for the project")
+        return place
+
     def model(self, name: str) -> Path:
         """Return the bundle of a name or path.
 

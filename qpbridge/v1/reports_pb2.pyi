@@ -85,18 +85,20 @@ class ClassIou(_message.Message):
     def __init__(self, name: _Optional[str] = ..., iou: _Optional[float] = ...) -> None: ...
 
 class PredictReport(_message.Message):
-    __slots__ = ("out", "slides", "failures", "backend", "job_id")
+    __slots__ = ("out", "slides", "failures", "backend", "project", "job_id")
     OUT_FIELD_NUMBER: _ClassVar[int]
     SLIDES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     out: str
     slides: _containers.RepeatedCompositeFieldContainer[SlideResult]
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
     backend: Backend
+    project: str
     job_id: str
-    def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., job_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., project: _Optional[str] = ..., job_id: _Optional[str] = ...) -> None: ...
 
 class SlideResult(_message.Message):
     __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings", "added", "replaced", "kept", "dropped")

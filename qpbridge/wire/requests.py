@@ -47,6 +47,9 @@ class Places(Protocol):
     def write(self, path: str) -> Path:
         """Return the place of a file or folder to be written."""
 
+    def new_project(self, path: str) -> Path:
+        """Return the place of a folder that is made anew."""
+
     def model(self, name: str) -> Path:
         """Return the bundle of a name or path."""
 
@@ -115,7 +118,14 @@ _KIND_OF: Final = {"".join(word.title() for word in kind.split("_")) + "Request"
 
 def _finders(places: Places) -> dict[str, Callable[[str], object]]:
     reading = dict.fromkeys(("project", "input", "inputs", "predictions"), places.read)
-    return {**reading, "model": places.model, "base": places.model, "out": places.write, "path_map": places.path_rule}
+    return {
+        **reading,
+        "model": places.model,
+        "base": places.model,
+        "out": places.write,
+        "project_out": places.new_project,
+        "path_map": places.path_rule,
+    }
 
 
 def _found(value: Any, find: Callable[[str], object]) -> Any:

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from qpbridge import __version__
 from qpbridge.core.progress import Progress
-from qpbridge.errors import QpbridgeError
+from qpbridge.errors import QpbridgeError, QupathMissingError
+from qpbridge.qupath.paquo_backend.process import QuPathProcess
 
 PYTHON_MIN: Final = (3, 11)
 FREE_DISK_WARN_BYTES: Final = 5_000_000_000
@@ -50,6 +51,10 @@ SLIDE_FORMATS: Final = (
 """What OpenSlide 4 reads (openslide.org/formats), and what else we do."""
 
 _REMEDIES: Final = {"temporary files": "set TMPDIR to a folder that you may write to"}
+_OTHER_JAVA: Final = (
+    "install a QuPath that brings another Java (0.6.0 brings Java 21), or set jvm_path_override in .paquo.toml to the"
+    " libjvm of a Java 17 or 21 that this QuPath takes; --backend auto reads projects without QuPath until then"
+)
 _REINSTALL: Final = (
     "install again: `uv sync --locked` in a clone, or `python -m pip install --force-reinstall qpbridge`"
 )
@@ -267,6 +272,27 @@ def check_temporary_folder() -> Check:
     return Check(name="temporary files", status=status, detail=f"{free / 1e9:.1f} GB free in {folder}", remedy=remedy)
 
 
+def check_qupath() -> Check:
+    """Check which QuPath is here, and whether its Java keeps the area of polygons; it is not needed."""
+    from qpbridge.qupath.backends import NO_QUPATH
+    from qpbridge.qupath.paquo_backend.installation import ADVICE, may_be_here, told_folder
+
+    if not may_be_here():
+        detail = f"{NO_QUPATH}: projects are read without it, and only GeoJSON is written; {ADVICE}"
+        return Check(name="qupath", status=Status.OK, detail=detail)
+    process = QuPathProcess()
+    try:
+        facts = process.start()
+    except QupathMissingError as error:
+        status = Status.WARN if told_folder() else Status.OK
+        return Check(name="qupath", status=status, detail=str(error), remedy=ADVICE if told_folder() else None)
+    finally:
+        process.close()
+    if not facts.keeps_areas:
+        return Check(name="qupath", status=Status.WARN, detail=facts.trouble, remedy=_OTHER_JAVA)
+    return Check(name="qupath", status=Status.OK, detail=f"{facts.text} at {facts.java_folder}, which keeps polygons")
+
+
 def check_fixtures() -> Check:
     """Check whether the test data that may not be handed on are here; only tests need them."""
     told = os.environ.get("QPBRIDGE_FIXTURES")
@@ -288,6 +314,7 @@ EXAMINATIONS: Final[dict[str, Callable[[], Check]]] = {
     "cpu": check_cpu,
     "memory": check_memory,
     "slides": check_slides,
+    "qupath": check_qupath,
     "disk": check_disk,
     "temporary files": check_temporary_folder,
     "test data": check_fixtures,

@@ -1,4 +1,4 @@
-"""Predict tissue regions on the slides of a project, or on bare slides, as GeoJSON that QuPath reads."""
+"""Predict tissue regions on the slides of a project, or on bare slides, as GeoJSON or a project that QuPath reads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qpbridge.core.backend import Backend
+from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, InvalidValueError
 from qpbridge.files import sha256
 from qpbridge.inference.interest import Interest
 from qpbridge.models.bundle import load_bundle
-from qpbridge.qupath.geojson import write_objects
+from qpbridge.qupath.geojson import read_objects, write_objects
 from qpbridge.qupath.reconcile import reconcile
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failures, one_by_one
@@ -23,12 +24,14 @@ from qpbridge.workflows.entries.sources import (
     Source,
     is_project,
     open_told,
+    slides_in,
     sources_in,
     sources_of_slides,
 )
 from qpbridge.workflows.predicting.areas import interest_digest, interest_of
 from qpbridge.workflows.predicting.history import SlideHistory
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
+from qpbridge.workflows.predicting.project_out import ResultsProject, results_project
 from qpbridge.workflows.predicting.record import RunRecord
 from qpbridge.workflows.predicting.results import SUMMARY_FILE, ClassSummary, PredictReport, SlideResult, Tally
 from qpbridge.workflows.predicting.warm import LoadBundle
@@ -45,7 +48,7 @@ def predict(
     ``run.json`` tells after every slide what is done, ``summary.csv`` is written at the end, also when somebody
     asked to stop. Where the request says so, a slide is kept as an earlier run in the same folder left it: if that
     run had the same model, version and parameters, the slide and the areas asked for are the same, and the file
-    is whole.
+    is whole. A new project of the slides and results, where one was asked for, appears at the end.
 
     Results that lie there are those of an earlier run, on which people may have worked since: what it found is
     replaced, what they drew, edited or locked stays, what they deleted does not come back (``reconcile``). What
@@ -72,6 +75,8 @@ def predict(
         If an entry does not exist.
     InvalidValueError
         If a value of the request is out of range, inputs are mixed, or its annotations cannot be read.
+    ProjectExistsError
+        If something lies where the new project is to be made that a run did not make, or that somebody changed.
     DiskFullError
         If there is no space left; files written so far are whole.
     CancelledError
@@ -86,10 +91,11 @@ def predict(
     status = "failed"
     try:
         run.write("running", failures.found)
-        for source, stem in one_by_one(list(zip(sources, stems, strict=True)), "slides", noted):
-            with failures.kept(source.label):
-                run.add(_predict(predictor, run, source, results_file(request.out, stem, request.gzip)))
-            run.write("running", failures.found)
+        with results_project(request, sources, predictor.bundle.spec.classes) as project:
+            for source, stem in one_by_one(list(zip(sources, stems, strict=True)), "slides", noted):
+                with failures.kept(source.label):
+                    run.add(_predict(predictor, run, source, results_file(request.out, stem, request.gzip), project))
+                run.write("running", failures.found)
         status = "done"
     except CancelledError:
         status = "cancelled"
@@ -100,26 +106,31 @@ def predict(
     return PredictReport(
         out=request.out,
         job_id=run.job_id,
+        project=request.project_out if project.has_slides else None,
         results=tuple(run.results),
         failures=tuple(failures.found),
         backend=_backend(sources),
     )
 
 
-def _predict(predictor: Predictor, run: RunRecord, source: Source, file: Path) -> SlideResult:
+def _predict(predictor: Predictor, run: RunRecord, source: Source, file: Path, project: ResultsProject) -> SlideResult:
     predictor.progress.warnings.clear()
     with source.open(predictor.request.mpp) as opened:
         interest = interest_of(source, opened)
         kept = run.still_good(file, opened, interest)
         if kept is not None:
             predictor.progress.objects += kept.objects
+            if project.is_wanted:
+                project.add(source, opened, read_objects(file).objects)
             return kept
-        return _write(predictor, run, source, opened, interest, file)
+        objects, result = _write(predictor, run, source, opened, interest, file)
+        project.add(source, opened, objects)
+        return result
 
 
 def _write(
     predictor: Predictor, run: RunRecord, source: Source, opened: OpenedSource, interest: Interest | None, file: Path
-) -> SlideResult:
+) -> tuple[Sequence[PathObject], SlideResult]:
     start_s = time.monotonic()
     progress, tally = predictor.progress, Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
     objects = predictor.objects(source, opened, interest)
@@ -131,7 +142,7 @@ def _write(
     if written.mended or written.dropped:
         progress.warn(f"{source.label}: {written.mended} outlines mended, {written.dropped} left out")
     tally.add(found.objects)
-    return SlideResult(
+    return found.objects, SlideResult(
         key=source.key,
         name=source.name,
         file=file,
@@ -161,7 +172,9 @@ def _sources(request: PredictRequest, progress: Progress) -> list[Source]:
     projects = [path for path in request.inputs if path.is_dir() or is_project(path)]
     if not request.inputs or (projects and len(request.inputs) > 1):
         given = ", ".join(map(str, request.inputs)) or "nothing"
-        raise InvalidValueError(f"give one project, or one or more slides, not {given}")
+        raise InvalidValueError(f"give one project, one folder of slides, or one or more slides, not {given}")
+    if projects and request.entries is None and not is_project(projects[0]):
+        return sources_of_slides(slides_in(projects[0]))
     if projects:
         project = open_told(projects[0], request.backend, progress)
         return sources_in(project, request.entries, request.path_map)

@@ -94,7 +94,7 @@ class PredictRequest:
     Parameters
     ----------
     inputs : tuple of Path
-        One project (a ``.qpproj`` file or its folder), or slides.
+        One project (a ``.qpproj`` file or its folder), one folder of slides, or slides.
     model : Path
         Bundle.
     out : Path
@@ -126,6 +126,9 @@ class PredictRequest:
         With ``"add"``, an entry's saved annotations are such areas, too, where it has a text.
     resume : bool
         Keep the slides that an earlier run of the same request left whole in ``out``.
+    project_out : Path or None
+        Folder for a new QuPath project of the slides and results: missing, empty, or a project that an earlier run
+        made and nobody changed, which is replaced.
     """
 
     inputs: tuple[Path, ...]
@@ -145,6 +148,7 @@ class PredictRequest:
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
     resume: bool = False
+    project_out: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -261,7 +261,7 @@ def test_the_demonstration_starts_a_server_and_leaves_none(small_slides: None, t
     assert report.regions > 0
     assert report.report.is_file()
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {
-        *("slide.tif", "project", "model", "results", "report.html", "qpbridge-demo.txt")
+        *("slide.tif", "project", "model", "results", "predicted", "report.html", "qpbridge-demo.txt")
     }
 
 

@@ -86,7 +86,10 @@ def train(
 @verb
 def predict(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="PROJECT|SLIDE...", help="A project, or slides.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="PROJECT|SLIDE...", help="A project, a folder of slides, or slides.", show_default=False
+        ),
     ],
     model: ModelPath,
     out: Annotated[
@@ -109,6 +112,14 @@ def predict(
         int | None,
         typer.Option("--overlap", metavar="PX", min=0, help="Rim of each tile that only serves as context, model px."),
     ] = None,
+    project_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--project-out",
+            metavar="DIR",
+            help="Make a new QuPath project of slides and results, too; replaces one that only predict has written.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the slides that an earlier run of the same left whole.")
     ] = False,
@@ -121,7 +132,7 @@ def predict(
 ) -> None:
     """Predict regions on slides, as GeoJSON.
 
-    Give a project or slide files; QuPath reads the results as annotations.
+    Give a project or slide files; QuPath reads the results as annotations, or opens them as a new project.
     """
 
     def request() -> PredictRequest:
@@ -137,6 +148,7 @@ def predict(
             margin_px=overlap,
             seed=seed,
             resume=resume,
+            project_out=project_out,
             **scope.values(),
         )
 

@@ -42,7 +42,8 @@ def _mm2(area_um2: float | None) -> float | None:
 def show_prediction(report: Document) -> None:
     """Print what was predicted."""
     undoing = f"qpbridge jobs undo {report['job_id']}"
-    output_console().print(fields_table({"results in": report["out"], "undone by": undoing}))
+    project = {} if report.get("project") is None else {"QuPath project in": report["project"]}
+    output_console().print(fields_table({"results in": report["out"], "undone by": undoing, **project}))
     is_reconciled = any(one["kept"] or one["dropped"] for one in report["slides"])
     slides = [
         {"slide": one["name"], "file": PurePath(one["file"]).name, "regions": one["objects"], "µm/px": one["mpp_x"]}

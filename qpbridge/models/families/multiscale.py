@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -20,11 +22,11 @@ from qpbridge.models.backbones.published import RESNET18_CHANNELS, Weights, resn
 from qpbridge.models.backbones.residual import light_channels, light_levels
 from qpbridge.models.backbones.skipping import SkipDecoder
 from qpbridge.models.blocks import PIXELS, initialize
-from qpbridge.models.family import Outputs
+from qpbridge.models.family import Encode, Outputs, Truth
 from qpbridge.models.losses import weighted_binary_cross_entropy, weighted_cross_entropy
 from qpbridge.models.recipe import Count, NotNegative, Positive, Share
 from qpbridge.models.spec import FamilyConfig, Head
-from qpbridge.models.weak.presence import presence_loss
+from qpbridge.models.weak.presence import presence_loss, presence_of
 
 LOGITS: Final = "logits"
 PRESENCE: Final = "presence"
@@ -253,6 +255,17 @@ def heads(config: MultiscaleConfig, classes: int) -> tuple[Head, ...]:
     has_presence = ARCHITECTURES[config.variant].classified is not None
     names = (LOGITS, PRESENCE) if has_presence else (LOGITS,)
     return tuple(Head(name=name, channels=classes) for name in names)
+
+
+def encoder(config: MultiscaleConfig) -> Encode:
+    """Return what makes the presence of classes from the labels of the surroundings, for variants that tell it."""
+
+    def encode(truth: Truth) -> dict[str, npt.NDArray[np.int64]]:
+        assert truth.surroundings is not None
+        shares = config.presence_min_share, config.absence_min_share
+        return {PRESENCE: presence_of(truth.surroundings, truth.classes, *shares)}
+
+    return encode
 
 
 SEGMENTATION_LOSSES: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]]] = {

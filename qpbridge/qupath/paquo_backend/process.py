@@ -11,7 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Final, ParamSpec, TypeVar
 
 from qpbridge.errors import QupathFailedError, QupathMissingError
-from qpbridge.qupath.paquo_backend import installation, jvm
+from qpbridge.qupath.paquo_backend import installation
+from qpbridge.qupath.paquo_backend.inside import jvm
 from qpbridge.qupath.paquo_backend.records import JavaFailure, QuPathFacts
 
 IMAGES_PER_PROCESS: Final = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 from qpbridge.core.backend import Backend
 from qpbridge.core.objects import PathClass
 from qpbridge.errors import DamagedDataError, DamagedProjectError
-from qpbridge.qupath.paquo_backend import reading
+from qpbridge.qupath.paquo_backend.inside import reading
 from qpbridge.qupath.paquo_backend.objects import data_of
 from qpbridge.qupath.paquo_backend.process import QuPathProcess
 from qpbridge.qupath.paquo_backend.records import EntryContent, JavaFailure

@@ -133,11 +133,17 @@ class DataContent(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A change of one entry's objects: ids that go, a GeoJSON file of those that come, and colors that stay."""
+    """A change of one entry's objects.
 
+    ``folder`` holds a copy of the project and of the entry's data; ``project`` is where the project itself lies.
+    ``removed`` are ids, ``added`` a GeoJSON file or None, ``colors`` signed ARGB integers of classes by their full
+    names. The changed data are written to ``out``.
+    """
+
+    folder: str
     project: str
     entry: str
     removed: list[str]
     added: str | None
     colors: dict[str, int]
-    staged: str
+    out: str

@@ -122,7 +122,8 @@ class Intake:
         kind, request = kind_of(message), request_of(message, self._places)
         out: Path | None = getattr(request, "out", None)
         _check_suffix(kind, out)
-        check_disk([self._state, *([] if out is None else [out])], self._limits)
+        places: list[Path | None] = [out, getattr(request, "project_out", None)]
+        check_disk([self._state, *(place for place in places if place is not None)], self._limits)
         return Order(kind=kind, request=to_json(request), device=self._device(request), title=title_of(request))
 
     def _device(self, request: Request) -> str:

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qpbridge.core.geometry import PixelCalibration, Region
-from qpbridge.errors import PathRefusedError, PixelSizeMissingError, SlideMismatchError
+from qpbridge.errors import PathRefusedError, PixelSizeMissingError, ProjectNotFoundError, SlideMismatchError
 from qpbridge.workflows.entries.naming import safe_stem
 from qpbridge.workflows.entries.roots import may_read
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from qpbridge.qupath.locate import Located, PathMap
     from qpbridge.qupath.project import Project, ProjectEntry
     from qpbridge.slides.slide import Slide
+
+PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp")
+"""Of files without resolutions."""
+
+_SERIES_SUFFIX: Final = ".dcm"
+"""DICOM: one slide is many files, of which only a person can name one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +279,27 @@ def sources_in(project: Project, entries: Sequence[str] | None = None, path_map:
 def sources_of_slides(paths: Sequence[Path]) -> list[Source]:
     """Return bare slide files as sources."""
     return [Source(key=path.stem, name=path.name, file_stem=safe_stem(path.stem), path=path) for path in paths]
+
+
+def slides_in(folder: Path) -> list[Path]:
+    """Return the slides of a folder by name; pictures only where there are no others, which they may be previews of.
+
+    Raises
+    ------
+    ProjectNotFoundError
+        If it holds neither a project nor slides.
+    """
+    from qpbridge.slides.opening import OPENERS
+
+    suffixes = OPENERS.keys() - {_SERIES_SUFFIX}
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    scans = [path for path in files if path.suffix.lower() not in PICTURE_SUFFIXES]
+    if not files:
+        raise ProjectNotFoundError(
+            f"{folder} holds neither a QuPath project nor slides (files ending in {', '.join(sorted(suffixes))}); name"
+            " another, or the slides themselves"
+        )
+    return scans or files
 
 
 def is_project(path: Path) -> bool:

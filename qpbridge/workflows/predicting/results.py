@@ -102,12 +102,29 @@ class SlideResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictReport:
-    """What was predicted, which slides failed, and what read the project, if there is one."""
+    """What was predicted, and which slides failed.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the results.
+    job_id : str
+        By which the run can be undone.
+    results : tuple of SlideResult
+        Of the slides that succeeded.
+    failures : tuple of Failure
+        Of the others.
+    project : Path or None
+        Folder of the new project, where one was asked for and a slide succeeded.
+    backend : Backend or None
+        What read the project, if there was one.
+    """
 
     out: Path
     job_id: str
     results: tuple[SlideResult, ...]
     failures: tuple[Failure, ...]
+    project: Path | None = None
     backend: Backend | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,6 +132,7 @@ class PredictReport:
         return {
             "out": str(self.out),
             "job_id": self.job_id,
+            "project": None if self.project is None else str(self.project),
             "slides": [_told(result) for result in self.results],
             "failures": [asdict(failure) for failure in self.failures],
             "backend": None if self.backend is None else asdict(self.backend),

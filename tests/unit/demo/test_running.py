@@ -78,7 +78,7 @@ def test_it_tells_where_everything_lies_and_how_good_it_is(
     report: DemoReport, folder: DemoFolder, progress: Watching
 ) -> None:
     assert (report.report, report.project) == (folder.report, folder.project)
-    assert (report.model, report.results) == (folder.model, folder.results)
+    assert (report.model, report.results, report.predicted) == (folder.model, folder.results, folder.predicted)
     assert list(report.class_iou) == NAMES
     assert report.judged_by == "the truth, where nothing was annotated"
     assert report.failures == ()
@@ -106,6 +106,7 @@ def test_a_class_without_a_score_is_null() -> None:
         project=Path("p"),
         model=Path("m"),
         results=Path("s"),
+        predicted=Path("q"),
         judged_by="the truth",
         mean_iou=None,
         class_iou={"Tumor": 0.5, "Necrosis": None},
@@ -130,6 +131,15 @@ def test_the_page_shows_two_levels_scores_and_commands(report: DemoReport) -> No
     assert f"<td>predicted regions</td><td>{report.regions}</td>" in page
     assert f"<td>mean IoU against {report.judged_by}</td><td>{report.mean_iou:.3f}</td>" in page
     assert re.findall("^(?:<pre>)?qpbridge ([a-z]+)", page, re.MULTILINE) == ["inspect", "train", "predict", "evaluate"]
+
+
+def test_it_leaves_a_project_that_shows_the_prediction(report: DemoReport) -> None:
+    (entry,) = (project := open_project(report.predicted)).entries
+    (file,) = report.results.glob("*.geojson")
+
+    assert [item.id for item in project.read_objects(entry)] == [item.id for item in read_objects(file).objects]
+    assert (entry.data_folder / "thumbnail.jpg").is_file()
+    assert [item.name for item in project.classes] == NAMES
 
 
 def test_the_project_model_and_results_that_it_leaves_fit_together(report: DemoReport) -> None:
@@ -163,7 +173,8 @@ def test_the_commands_on_the_page_work_from_where_it_was_made(
     assert "slide.tif" in inspected.stdout
     assert "Tumor" in judged.stdout
     draw = ["--seed", "0", "--device", "cpu"]
-    assert predict == ["predict", "demo/project", "--model", "demo/model", *draw, "--out", "demo/results"]
+    written = ["--out", "demo/results", "--project-out", "demo/predicted"]
+    assert predict == ["predict", "demo/project", "--model", "demo/model", *draw, *written]
     assert dict(word.split("=") for word in train if "=" in word) == SETTINGS
     assert train[:6] == ["train", "demo/project", "--family", "dmmn", "--preset", "small"]
     assert train[-6:] == [*draw, "--out", "demo/model"]

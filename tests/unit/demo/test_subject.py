@@ -74,7 +74,7 @@ def test_a_server_must_read_the_folders_of_project_and_slides(project: Path) -> 
 
     assert subject.roots[0] == project
     assert all(root.is_dir() for root in subject.roots)
-    assert {source.slide_path().resolve().parent for source in subject.sources} <= set(subject.roots)
+    assert {source.located().path.resolve().parent for source in subject.sources} <= set(subject.roots)
     assert subject.facts["entries"] == "5"
     assert OwnProject.at(project / "project.qpproj").roots == subject.roots
 

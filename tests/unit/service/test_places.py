@@ -23,7 +23,7 @@ def test_whatever_is_returned_lies_in_the_roots_without_a_link(
             (root / name).symlink_to(target)
     text = scheme + "/".join([str(root), *parts])
 
-    for method in (places.read, places.write, places.model, places.new_model):
+    for method in (places.read, places.write, places.new_project, places.model, places.new_model):
         try:
             found = method(text)
         except PathRefusedError:
@@ -44,11 +44,20 @@ def test_a_root_may_be_reached_by_a_link(tmp_path: Path, root: Path) -> None:
 def test_the_state_folder_is_closed_but_for_its_models(tmp_path: Path) -> None:
     places = AllowedPlaces([tmp_path], [tmp_path / "state" / "models"], tmp_path / "state")
 
-    for method in (places.read, places.write, places.model, places.new_model):
+    for method in (places.read, places.write, places.new_project, places.model, places.new_model):
         with pytest.raises(PathRefusedError, match="server's own folder"):
             method(f"{tmp_path}/state/jobs.sqlite3")
     assert places.new_model("m") == tmp_path / "state" / "models" / "m"
     assert places.read(f"{tmp_path}/stately") == tmp_path / "stately"
+
+
+def test_a_root_itself_does_not_become_a_project(places: AllowedPlaces, root: Path) -> None:
+    (root / "way").symlink_to(root)
+
+    assert places.new_project(f"{root}/made") == root / "made"
+    for text in (f"{root}", f"{root}/made/..", f"{root}/way"):
+        with pytest.raises(PathRefusedError, match="is one of the server's own folders"):
+            places.new_project(text)
 
 
 def test_models_are_found_by_name_in_the_first_folder_that_has_one(tmp_path: Path, root: Path) -> None:

@@ -31,6 +31,9 @@ class PlacesAsNamed:
     def write(self, path: str) -> Path:
         return Path(path)
 
+    def new_project(self, path: str) -> Path:
+        return Path(path)
+
     def model(self, name: str) -> Path:
         return Path(name)
 
@@ -83,6 +86,7 @@ FULL: dict[str, Any] = {
         gzip=True,
         resume=True,
         backend="paquo",
+        project_out=Path("/made"),
         **PREDICTING,
         **LIVE,
     ),
@@ -137,6 +141,9 @@ class Moved:
 
     def write(self, path: str) -> Path:
         return Path(f"/write{path}")
+
+    def new_project(self, path: str) -> Path:
+        return Path(f"/new_project{path}")
 
     def model(self, name: str) -> Path:
         return Path("/model") / name
@@ -202,6 +209,8 @@ def test_each_place_is_asked_for_what_it_knows() -> None:
     assert trained.base == Path("/model/older")
     assert (judged.project, judged.predictions) == (Path("/read/p"), Path("/read/d"))
     assert exported.out == Path("/write/out")
+    predicted = request_of(message_of(FULL["predict"]), Moved())
+    assert (predicted.out, predicted.project_out) == (Path("/write/out"), Path("/new_project/made"))
 
 
 def test_predictions_without_a_folder_go_where_the_server_says() -> None:

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from qpbridge.core.progress import SilentProgress
+from qpbridge.errors import QupathMissingError
+from qpbridge.qupath.paquo_backend.records import QuPathFacts
 from qpbridge.workflows import doctor
 from qpbridge.workflows.doctor import Check, DoctorReport, Status, diagnose
 
@@ -171,3 +173,48 @@ def test_test_data_that_were_told_but_are_not_there_are_warned_of(
     monkeypatch.delenv("QPBRIDGE_FIXTURES")
     monkeypatch.chdir(tmp_path)
     assert doctor.check_fixtures().status is Status.OK
+
+
+class FoundQuPath:
+    """In the place of QuPath's process: starts with so much of an area kept, or not at all."""
+
+    area_kept: float | None = 1.0
+
+    def start(self) -> QuPathFacts:
+        if self.area_kept is None:
+            raise QupathMissingError("no QuPath to work with: it does not start")
+        kept = self.area_kept
+        return QuPathFacts(version="0.7.0", folder="/q", java_version="25", java_folder="/j", area_kept=kept)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("area_kept", "status", "detail", "remedy"),
+    [
+        (1.0, Status.OK, "QuPath 0.7.0 in /q on Java 25 at /j, which keeps polygons", ""),
+        (0.17, Status.WARN, "loses parts of polygons: 17%", "Java 21"),
+        (None, Status.WARN, "it does not start", "get_qupath"),
+    ],
+)
+def test_a_qupath_is_told_with_its_java_and_what_is_wrong_with_it(
+    area_kept: float | None, status: Status, detail: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPBRIDGE_QUPATH_DIR", "/q")
+    monkeypatch.setattr(FoundQuPath, "area_kept", area_kept)
+    monkeypatch.setattr(doctor, "QuPathProcess", FoundQuPath)
+
+    check = doctor.check_qupath()
+    assert check.status is status
+    assert detail in check.detail
+    assert remedy in (check.remedy or "")
+
+
+def test_without_a_qupath_it_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qpbridge.qupath.paquo_backend.installation.may_be_here", lambda: False)
+
+    check = doctor.check_qupath()
+    assert check.status is Status.OK
+    assert "no QuPath was found on this machine" in check.detail
+    assert "python -m paquo get_qupath" in check.detail

@@ -66,6 +66,14 @@ def test_regions_come_out_where_they_are(draw: Draw, request_of: Callable[..., P
     assert regions["Background"].equals(box(0, 0, 400, 300) - box(100, 50, 300, 150))
 
 
+def test_a_folder_of_slides_may_be_given(draw: Draw, request_of: Callable[..., PredictRequest]) -> None:
+    slides = [draw(f"slides/{name}", Tumor=(100, 50, 200, 150)) for name in ("a.png", "b.png")]
+
+    report = predict(request_of(slides[0].parent), SilentProgress())
+
+    assert [result.slide_path for result in report.results] == slides
+
+
 def test_the_record_of_a_run_tells_all_that_is_needed_to_repeat_it(
     draw: Draw, request_of: Callable[..., PredictRequest], color_bundle: Bundle
 ) -> None:
@@ -245,7 +253,7 @@ def test_smooth_outlines_still_cover_the_slide(draw: Draw, request_of: Callable[
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"inputs": ()}, "give one project, or one or more slides, not nothing"),
+        ({"inputs": ()}, "give one project, one folder of slides, or one or more slides, not nothing"),
         ({"inputs": (Path("p.qpproj"), Path("a.svs"))}, "give one project"),
         ({"inputs": (Path("a.svs"),), "entries": ("1",)}, "belong to a project"),
         ({"inputs": (Path("a.svs"),), "min_area_um2": -1.0}, "min-area-um2 must be 0 or more"),

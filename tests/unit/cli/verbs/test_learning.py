@@ -130,13 +130,24 @@ def test_predict_asks_for_what_the_options_say(workflow_is: Callable[..., list[A
     invoke(
         *("predict", "a.svs", "b.svs", "--model", "m", "--out", "o", "--gzip", "--min-area-um2", "0"),
         *("--smooth-um", "2", "--no-tissue-mask", "--overlap", "32", "--seed", "1", "--device", "cpu", "--mpp", "0.5"),
+        *("--project-out", "p"),
     )
 
     (request,) = requests
     assert (request.inputs, request.model, request.out) == ((Path("a.svs"), Path("b.svs")), Path("m"), Path("o"))
     assert (request.gzip, request.min_area_um2, request.smooth_um) == (True, 0.0, 2.0)
     assert (request.use_tissue_mask, request.margin_px, request.seed) == (False, 32, 1)
-    assert (request.device, request.mpp) == ("cpu", 0.5)
+    assert (request.device, request.mpp, request.project_out) == ("cpu", 0.5, Path("p"))
+
+
+def test_predict_tells_where_the_project_is(workflow_is: Callable[..., list[Any]]) -> None:
+    workflow_is(
+        "predict", PredictReport(out=Path("/out"), job_id="j", project=Path("/made"), results=(RESULT,), failures=())
+    )
+
+    told = invoke("predict", "a.svs", "--model", "m")
+
+    assert ["QuPath", "project", "in", "/made"] in [line.split() for line in told.stdout.splitlines()]
 
 
 def test_predict_has_the_workflows_defaults(workflow_is: Callable[..., list[Any]]) -> None:

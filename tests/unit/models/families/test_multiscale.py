@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +8,7 @@ from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
 from qpbridge.models.families import multiscale
 from qpbridge.models.families.multiscale import ARCHITECTURES, Multiscale, MultiscaleConfig
+from qpbridge.models.family import Truth
 
 VARIANTS = list(ARCHITECTURES)
 MERGING = [name for name, one in ARCHITECTURES.items() if one.merged]
@@ -163,6 +165,18 @@ def test_presence_that_is_not_known_costs_nothing() -> None:
     assert alone == unknown
     costs = torch.nn.functional.binary_cross_entropy_with_logits(outputs["presence"][0, :2], torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(both - alone, 3 * costs)
+
+
+def test_presence_is_taken_from_what_lies_around() -> None:
+    around = np.full((10, 10), IGNORE_INDEX, np.uint8)
+    around[:6] = 2
+    truth = Truth(labels=np.zeros((4, 4), np.uint8), surroundings=around, mpp=0.2, classes=3)
+
+    found = [
+        multiscale.encoder(_config("msy2", absence_min_share=share))(truth)["presence"].tolist() for share in (0.5, 0.9)
+    ]
+
+    assert found == [[0, 0, 1], [IGNORE_INDEX, IGNORE_INDEX, 1]]
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "binary"])

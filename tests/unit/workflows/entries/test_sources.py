@@ -17,7 +17,7 @@ from qpbridge.errors import (
 )
 from qpbridge.qupath.writing import NewEntry, create_project
 from qpbridge.workflows.entries.roots import reading_only_in
-from qpbridge.workflows.entries.sources import Source, is_project, sources_of_project, sources_of_slides
+from qpbridge.workflows.entries.sources import Source, is_project, slides_in, sources_of_project, sources_of_slides
 
 MakeProject = Callable[..., Path]
 
@@ -209,3 +209,26 @@ def test_slides_and_objects_outside_the_roots_are_not_opened(tmp_path: Path) -> 
         with pytest.raises(PathRefusedError, match="outside the server's roots"):
             source.objects()
     assert source.located().path == bare.located().path == tmp_path / "secret.tif"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("b.svs", "a.NDPI", "notes.txt", "overview.jpg"), ["a.NDPI", "b.svs"]),
+        (("b.png", "a.jpg"), ["a.jpg", "b.png"]),
+        (("1.dcm", "2.dcm", "c.tif"), ["c.tif"]),
+    ],
+)
+def test_a_folder_gives_its_slides_by_name(tmp_path: Path, names: tuple[str, ...], expected: list[str]) -> None:
+    (tmp_path / "inner.svs").mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+
+    assert [path.name for path in slides_in(tmp_path)] == expected
+
+
+def test_a_folder_without_slides_is_told(tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").touch()
+
+    with pytest.raises(ProjectNotFoundError, match="neither a QuPath project nor slides"):
+        slides_in(tmp_path)

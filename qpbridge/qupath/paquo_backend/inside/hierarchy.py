@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from qpbridge.qupath.paquo_backend import columns
-from qpbridge.qupath.paquo_backend.columns import SIZE, Getter
+from qpbridge.qupath.paquo_backend.inside import columns
+from qpbridge.qupath.paquo_backend.inside.columns import SIZE, Getter
 from qpbridge.qupath.paquo_backend.records import Hierarchy, Numbers, Shapes
 
 _OBJECT: Final = "qupath.lib.objects.PathObject"
@@ -40,7 +40,7 @@ BY_VERTICES: Final = frozenset({"PolygonROI", "PolylineROI", "PointsROI", "Recta
 
 def columns_of(root: Any) -> Hierarchy:
     """Return all objects below the root of a hierarchy, column by column."""
-    found, parents = _preorder(root)
+    found, parents = preorder(root)
     items = columns.array_of(found)
     flags = np.column_stack([columns.numbers(items, flag) for flag in _FLAGS]).astype(np.bool_)
     classes, class_table = _classes(
@@ -80,7 +80,7 @@ def columns_of(root: Any) -> Hierarchy:
     )
 
 
-def _preorder(root: Any) -> tuple[list[Any], list[int]]:
+def preorder(root: Any) -> tuple[list[Any], list[int]]:
     """Return all objects below the root, each before its children, with the position of its parent."""
     found: list[Any] = []
     parents: list[int] = []

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qpbridge.qupath.paquo_backend import reading
-from qpbridge.qupath.paquo_backend.hierarchy import BY_VERTICES
+from qpbridge.qupath.paquo_backend.inside import reading
+from qpbridge.qupath.paquo_backend.inside.hierarchy import BY_VERTICES
 
 
 @pytest.mark.qupath

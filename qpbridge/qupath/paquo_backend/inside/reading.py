@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from qpbridge.qupath.paquo_backend import jvm
-from qpbridge.qupath.paquo_backend.hierarchy import class_of, columns_of
+from qpbridge.qupath.paquo_backend.inside import jvm
+from qpbridge.qupath.paquo_backend.inside.hierarchy import class_of, columns_of
 from qpbridge.qupath.paquo_backend.records import DataContent, EntryContent, ProjectContent
 
 _SERVER_BUILDER: Final = "qupath.lib.images.servers.ImageServerBuilder$ServerBuilder"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qpbridge.qupath.paquo_backend import reading
+from qpbridge.qupath.paquo_backend.inside import reading
 from qpbridge.qupath.paquo_backend.records import JavaFailure
 
 

@@ -98,7 +98,7 @@ def _check_version(version: Any) -> None:
 def _facts(version: str, app: Path) -> QuPathFacts:
     from jpype import JClass
 
-    from qpbridge.qupath.paquo_backend.areas import area_kept
+    from qpbridge.qupath.paquo_backend.inside.areas import area_kept
 
     system = JClass("java.lang.System")
     with told("it cannot work with polygons"):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import shapely
 
-from qpbridge.qupath.paquo_backend import areas
-from qpbridge.qupath.paquo_backend.areas import trial_outlines
+from qpbridge.qupath.paquo_backend.inside import areas
+from qpbridge.qupath.paquo_backend.inside.areas import trial_outlines
 from qpbridge.qupath.paquo_backend.records import AREA_KEPT_MIN, QuPathFacts
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from qpbridge.qupath.paquo_backend import columns
-from qpbridge.qupath.paquo_backend.columns import TO_STREAM, Getter
+from qpbridge.qupath.paquo_backend.inside import columns
+from qpbridge.qupath.paquo_backend.inside.columns import TO_STREAM, Getter
 
 LENGTH = Getter("java.lang.String", "length", "int")
 IS_EMPTY = Getter("java.lang.String", "isEmpty", "boolean")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from packaging.version import Version
 
-from qpbridge.qupath.paquo_backend import jvm
+from qpbridge.qupath.paquo_backend.inside import jvm
 from qpbridge.qupath.paquo_backend.records import JavaFailure
 
 OWNER = """

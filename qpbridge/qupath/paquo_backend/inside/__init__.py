@@ -1,0 +1,1 @@
+"""What runs in the process of QuPath, with Java and paquo; nobody else calls it."""
