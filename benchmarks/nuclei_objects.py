@@ -3,7 +3,8 @@
 Run: ``uv run python benchmarks/nuclei_objects.py [--size 16384] [--nuclei 100000] [--mpp 0.25]``; prints a table.
 In full it takes some minutes and up to 20 GB. Each method runs in a process of its own, which tells its memory.
 
-- ours: blocks of 4096 px with their margins, one after the other (worker processes would share the blocks out)
+- ours: blocks of 4096 px with their margins, one after the other (worker processes would share the blocks);
+  outlines count as decoding, since a block gives both
 - scikit-image + rasterio: watershed, ``regionprops``, ``rasterio.features.shapes`` over the whole map at once
 - tiatoolbox: HoVer-Net's way to outlines (``HoVerNet.get_instance_info``, of OpenCV's contours) in tiles of 512 px, as
   it looks at the whole tile for each nucleus; nuclei on seams are cut in two. It is given the true instances, since
