@@ -11,13 +11,15 @@ from torch import nn
 
 from qpbridge.errors import UnknownNameError
 from qpbridge.models.families.dmmn import DMMN
+from qpbridge.models.families.foveation import FOVEATION
+from qpbridge.models.families.multiscale import MULTISCALE
 from qpbridge.models.family import PAPER, Family
 from qpbridge.models.recipe import Recipe, Settings, parse_value, type_hints
 from qpbridge.models.spec import FamilyConfig, ModelSpec
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
-FAMILIES: tuple[Family[Any], ...] = (DMMN,)
+FAMILIES: tuple[Family[Any], ...] = (DMMN, MULTISCALE, FOVEATION)
 """All families. ``Any``: each has a configuration type of its own."""
 
 CONFIG_TYPES: Mapping[str, type[FamilyConfig]] = {item.name: item.config_type for item in FAMILIES}

@@ -17,7 +17,11 @@ from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import CONFIG_TYPES, FAMILIES
 from qpbridge.models.spec import FamilyConfig, Manifest, ModelClass, Provenance, manifest_from_json
 
-TINY: dict[str, dict[str, object]] = {"dmmn": {"width": 4, "patch_px": 64, "norm": "batch"}}
+TINY: dict[str, dict[str, object]] = {
+    "dmmn": {"width": 4, "patch_px": 64, "norm": "batch"},
+    "multiscale": {"backbone": "light", "width": 4, "patch_px": 64, "norm": "batch"},
+    "foveation": {"segmenter": "unet", "width": 4, "patch_px": 32, "fields_px": (32, 64), "glance_px": 9},
+}
 """Settings that make each family's networks small."""
 
 CLASSES = [ModelClass(name=name, color_rgb=(0, 0, 0)) for name in ("a", "b", "c")]

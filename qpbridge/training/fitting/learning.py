@@ -27,6 +27,8 @@ from qpbridge.training.fitting.crew import Crew, part_count
 
 WARM_UP_SHARE = 0.05
 """Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
+POLY_POWER = 0.9
+"""Of the schedule "poly" (Jin et al. 2020, public program)."""
 
 
 class Learner:
@@ -160,6 +162,8 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     if recipe.schedule == "constant":
         return recipe.learning_rate
+    if recipe.schedule == "poly":
+        return recipe.learning_rate * float((1 - step / steps) ** POLY_POWER)
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     if step < warm_up:
         return recipe.learning_rate * (step + 1) / warm_up

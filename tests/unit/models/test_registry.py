@@ -14,7 +14,7 @@ from qpbridge.models.spec import ModelClass
 
 
 def test_an_unknown_family_is_refused_and_the_families_are_listed() -> None:
-    with pytest.raises(UnknownNameError, match="family 'dnnm'; there are: dmmn"):
+    with pytest.raises(UnknownNameError, match="family 'dnnm'; there are: dmmn, multiscale, foveation"):
         family("dnnm")
 
 
@@ -109,6 +109,17 @@ def test_the_listing_holds_the_published_counts_views_and_heads() -> None:
         "dmmn-ms": 30_647_207,
         "dmmn-m2s": 25_947_047,
         "dmmn-m3": 27_071_303,
+        "multiscale-unet": 17_804_164,
+        "multiscale-msy4": 29_242_820,
+        "multiscale-msy16": 29_244_872,
+        "multiscale-msui": 28_982_764,
+        "multiscale-msyi": 40_421_420,
+        "multiscale-msy2": 40_683_528,
+        "multiscale-msy_mm2": 40_954_376,
+        "multiscale-msy_mm_i_mm": 40_954_412,
+        # the module and HRNetV2-W48 with its head, or the latter alone
+        **{f"foveation-{name}": 17_450 + 66_492_604 for name in ("mean", "gumbel", "argmax")},
+        **{f"foveation-{name}": 66_492_604 for name in ("fixed", "random", "average")},
     }
     m3 = next(item for item in listed if item["variant"] == "dmmn-m3")
     assert m3["family"] == "dmmn"

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from qpbridge.cli.verbs.models import app
 from qpbridge.files import sha256
 from qpbridge.models.bundle import save_bundle
-from qpbridge.models.registry import build, configure, family
+from qpbridge.models.registry import FAMILIES, build, configure, family
 from qpbridge.models.spec import ModelClass, Provenance
 
 PARAMETERS = {
@@ -25,7 +25,8 @@ def test_the_listing_counts_as_published() -> None:
     result = CliRunner().invoke(app, ["list", "--json"])
 
     records = json.loads(result.stdout)
-    assert {one["variant"]: one["parameters"] for one in records} == PARAMETERS
+    assert {one["variant"]: one["parameters"] for one in records if one["family"] == "dmmn"} == PARAMETERS
+    assert {one["family"] for one in records} == {item.name for item in FAMILIES}
     assert records[0].keys() == {"family", "variant", "parameters", "views", "heads"}
 
 

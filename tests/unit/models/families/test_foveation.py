@@ -18,6 +18,8 @@ from qpbridge.models.families.foveation import (
     average_field_px,
     blended,
 )
+from qpbridge.models.family import LABELS
+from qpbridge.models.registry import configure
 
 VARIANTS = list(CHOICES)
 TINY: dict[str, object] = {"segmenter": "unet", "width": 4, "patch_px": 32, "fields_px": (32, 64, 128), "glance_px": 9}
@@ -77,7 +79,7 @@ def test_the_gradient_reaches_every_parameter(variant: str) -> None:
     network = _network(variant).train()
     outputs = network(_views(network.config, batch=4))
 
-    foveation.loss(outputs, torch.randint(0, 3, (4, 32, 32)), torch.ones(3)).backward()
+    foveation.loss(outputs, {LABELS: torch.randint(0, 3, (4, 32, 32))}, torch.ones(3)).backward()
 
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
     assert (network.module is not None) == (variant in LEARNED)
@@ -205,7 +207,7 @@ def test_unlabelled_pixels_cost_nothing() -> None:
     logits, labels = torch.randn(1, 3, 4, 4, requires_grad=True), torch.full((1, 4, 4), IGNORE_INDEX)
     labels[0, 3, 1] = 1
 
-    foveation.loss({"logits": logits}, labels, torch.ones(3)).backward()
+    foveation.loss({"logits": logits}, {LABELS: labels}, torch.ones(3)).backward()
 
     assert logits.grad is not None
     assert torch.nonzero(logits.grad.abs().sum(1)[0]).tolist() == [[3, 1]]
@@ -213,6 +215,6 @@ def test_unlabelled_pixels_cost_nothing() -> None:
 
 
 def test_the_small_preset_is_a_light_network() -> None:
-    network = Foveation(FoveationConfig(**foveation.SMALL), 4)
+    network = Foveation(configure("foveation", "small", {})[0], 4)
 
     assert sum(p.numel() for p in network.parameters()) < 1_000_000

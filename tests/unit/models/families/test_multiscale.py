@@ -8,7 +8,8 @@ from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
 from qpbridge.models.families import multiscale
 from qpbridge.models.families.multiscale import ARCHITECTURES, Multiscale, MultiscaleConfig
-from qpbridge.models.family import Truth
+from qpbridge.models.family import LABELS, Truth
+from qpbridge.models.registry import configure
 
 VARIANTS = list(ARCHITECTURES)
 MERGING = [name for name, one in ARCHITECTURES.items() if one.merged]
@@ -89,7 +90,8 @@ def test_the_gradient_reaches_every_parameter_and_every_view(variant: str, norm:
     labels = torch.randint(0, 3, (4, 64, 64))
     presence = torch.tensor([[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]])
 
-    multiscale.loss(network(views), labels, presence, torch.ones(3), config=config).backward()
+    targets = {LABELS: labels, "presence": presence}
+    multiscale.loss(network(views), targets, torch.ones(3), config=config).backward()
 
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
     assert all(x.grad is not None and x.grad.abs().sum() > 0 for x in views.values())
@@ -158,11 +160,13 @@ def test_presence_that_is_not_known_costs_nothing() -> None:
     outputs = {"logits": torch.randn(2, 3, 4, 4), "presence": torch.randn(2, 3)}
     labels, presence = torch.randint(0, 3, (2, 4, 4)), torch.tensor([[1, 0, 255], [255, 255, 255]])
 
-    alone = multiscale.loss(outputs, labels, None, torch.ones(3), config=config)
-    unknown = multiscale.loss(outputs, labels, torch.full((2, 3), IGNORE_INDEX), torch.ones(3), config=config)
-    both = multiscale.loss(outputs, labels, presence, torch.ones(3), config=config)
+    def loss(presence: Tensor) -> Tensor:
+        return multiscale.loss(outputs, {LABELS: labels, "presence": presence}, torch.ones(3), config=config)
 
-    assert alone == unknown
+    alone = torch.nn.functional.cross_entropy(outputs["logits"], labels)
+    unknown, both = loss(torch.full((2, 3), IGNORE_INDEX)), loss(presence)
+
+    torch.testing.assert_close(unknown, alone)
     costs = torch.nn.functional.binary_cross_entropy_with_logits(outputs["presence"][0, :2], torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(both - alone, 3 * costs)
 
@@ -186,7 +190,7 @@ def test_unlabelled_pixels_cost_nothing(kind: str) -> None:
     labels = torch.full((1, 4, 4), IGNORE_INDEX)
     labels[0, 1, 2] = 2
 
-    multiscale.loss({"logits": logits}, labels, None, torch.ones(3), config=config).backward()
+    multiscale.loss({"logits": logits}, {LABELS: labels}, torch.ones(3), config=config).backward()
 
     assert logits.grad is not None
     assert torch.nonzero(logits.grad.abs().sum(1)[0]).tolist() == [[1, 2]]
@@ -206,6 +210,6 @@ def test_the_seed_determines_the_network(variant: str) -> None:
 
 
 def test_the_small_preset_is_a_light_network() -> None:
-    network = Multiscale(MultiscaleConfig(**multiscale.SMALL), 4)
+    network = Multiscale(configure("multiscale", "small", {})[0], 4)
 
     assert sum(p.numel() for p in network.parameters()) < 1_000_000

@@ -329,6 +329,12 @@ def test_a_cosine_schedule_warms_up_and_falls_to_nothing(slide: LabelledSlide) -
     assert rates_of(slide, replace(STEADY, learning_rate=0.5, schedule="cosine", epochs=1)) == [0.5]
 
 
+def test_a_poly_schedule_falls_with_the_steps_left(slide: LabelledSlide) -> None:
+    rates = rates_of(slide, replace(STEADY, learning_rate=0.5, schedule="poly", epochs=5))
+
+    assert rates == pytest.approx([0.5 * left**0.9 for left in (1, 0.8, 0.6, 0.4, 0.2)])
+
+
 def test_the_running_mean_of_weights_is_judged_and_kept(slide: LabelledSlide) -> None:
     script = Script(predictions=[0] * 9, losses=[0.5] * 9)
 
