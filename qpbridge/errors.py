@@ -53,6 +53,7 @@
     │   └── DiscoveryUnsafeError     others could read or write what tells where it is
     ├── DeniedError                  a server that may not be asked
     │   ├── TokenRefusedError        without the right token
+    │   ├── OriginRefusedError       by a web page, or by a name that is not its own
     │   └── PathRefusedError         about files outside its folders
     ├── ServerFaultError             something broke on the server; the reason is the server's
     └── CancelledError               somebody asked to stop
@@ -276,6 +277,10 @@ class DeniedError(QpbridgeError):
 
 class TokenRefusedError(DeniedError):
     """No token, or not the server's."""
+
+
+class OriginRefusedError(DeniedError):
+    """A call from a web page, or to a name that is not the server's."""
 
 
 class PathRefusedError(DeniedError):

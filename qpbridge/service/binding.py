@@ -65,6 +65,33 @@ def bind(server: grpc.aio.Server, configuration: ServerConfiguration) -> str:
     return _joined("localhost" if host in _ANY else host, bound)
 
 
+def bind_http(configuration: ServerConfiguration) -> tuple[socket.socket, str]:
+    """Return a socket that is bound for HTTP, and its address for clients on this machine.
+
+    Raises
+    ------
+    InvalidValueError
+        If the port is taken.
+    """
+    host, port = configuration.host, configuration.http_port
+    # Of a name that has several, the old form: Java asks there first, and often only there.
+    found = sorted(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    family, *_, address = found[0]
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise InvalidValueError(
+            f"cannot listen at {_joined(host, port)} for HTTP ({error.strerror}): take another --http-port, or 0 for"
+            " a free one"
+        ) from error
+    return listening, _joined("localhost" if host in _ANY else host, listening.getsockname()[1])
+
+
 def trusted(tls: Tls) -> Path | None:
     """Return the file of certificates that clients on this machine trust; None without encryption."""
     return tls.authority or tls.certificate

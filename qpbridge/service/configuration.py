@@ -112,6 +112,15 @@ class ServerConfiguration(Table):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of gRPC; 0 takes a free one, which clients of the same user find by the discovery file."""
 
+    http: bool = True
+    """Whether scripts may ask by HTTP and JSON, too, as those for QuPath do, and curl."""
+
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port of HTTP; 0 takes a free one, which scripts of the same user find by the discovery file."""
+
+    http_hosts: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Names by which others call this machine, besides its own; calls for any other name are refused."""
+
     roots: Annotated[tuple[Place, ...], Field(min_length=1, strict=False)] = Field(
         default_factory=lambda: (Path.cwd(),)
     )

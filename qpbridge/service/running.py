@@ -20,10 +20,10 @@ from qpbridge.errors import InvalidValueError
 from qpbridge.jobs.board import JobBoard
 from qpbridge.jobs.store.state_folder import ServerLock, StateFolder
 from qpbridge.service.assembly import board_settings, servicers
-from qpbridge.service.binding import bind, check_address, trusted
+from qpbridge.service.binding import check_address, trusted
 from qpbridge.service.configuration import ServerConfiguration
 from qpbridge.service.devices import chosen_devices
-from qpbridge.service.doors.grpc_server import GrpcServer
+from qpbridge.service.doors.all_doors import AllDoors
 from qpbridge.service.logs import logged
 from qpbridge.service.places import AllowedPlaces
 from qpbridge.wire.discovery import Discovery, remove_discovery, write_discovery
@@ -105,21 +105,20 @@ async def _run(
     board = JobBoard(configuration.state, board_settings(configuration, devices, work))
     started = datetime.datetime.now(datetime.UTC)
     answers = servicers(configuration, board, places, devices, started)
-    server = GrpcServer(answers, configuration.limits, token)
+    server = AllDoors(answers, configuration, token)
     try:
-        address = _bound(server, configuration)
-        discovery = _discovery(configuration, address, token, started)
+        discovery = _discovery(configuration, _bound(server, configuration), token, started)
         with reading_only_in((*places.roots, *places.model_folders)):
             async with board:
-                board.tell_address(address)
+                board.tell_address(discovery.address)
                 await _until_signal(server, board, configuration, discovery, on_ready)
     finally:
         await server.stop(0)
-    LOG.info("server ended", extra={"address": address, "pid": os.getpid()})
+    LOG.info("server ended", extra={"address": discovery.address, "pid": os.getpid()})
 
 
 async def _until_signal(
-    server: GrpcServer,
+    server: AllDoors,
     board: JobBoard,
     configuration: ServerConfiguration,
     discovery: Discovery,
@@ -137,7 +136,7 @@ async def _until_signal(
             await server.stop(CALLS_GRACE_S)
 
 
-async def _drain(server: GrpcServer, board: JobBoard, signals: asyncio.Queue[str], grace_s: float) -> None:
+async def _drain(server: AllDoors, board: JobBoard, signals: asyncio.Queue[str], grace_s: float) -> None:
     LOG.info("server drains", extra={"grace_s": grace_s})
     await server.announce_end()
     draining = asyncio.create_task(board.drain(grace_s))
@@ -149,19 +148,23 @@ async def _drain(server: GrpcServer, board: JobBoard, signals: asyncio.Queue[str
     await draining
 
 
-def _bound(server: GrpcServer, configuration: ServerConfiguration) -> str:
+def _bound(server: AllDoors, configuration: ServerConfiguration) -> tuple[str, str | None]:
     try:
-        return bind(server.grpc, configuration)
+        return server.bind()
     except InvalidValueError:
         # Where the port is taken by a server on the same state, that is what the user should hear of.
         ServerLock(StateFolder(configuration.state)).release()
         raise
 
 
-def _discovery(configuration: ServerConfiguration, address: str, token: str, started: datetime.datetime) -> Discovery:
+def _discovery(
+    configuration: ServerConfiguration, addresses: tuple[str, str | None], token: str, started: datetime.datetime
+) -> Discovery:
     authority = trusted(configuration.tls)
+    address, http_address = addresses
     return Discovery(
         address=address,
+        http_address=http_address,
         pid=os.getpid(),
         token=token,
         started=started,

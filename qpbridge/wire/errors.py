@@ -89,6 +89,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.ServerVersionError: Cause(grpc.StatusCode.UNIMPLEMENTED, 501),
     errors.DiscoveryUnsafeError: _UNAVAILABLE,
     errors.TokenRefusedError: Cause(grpc.StatusCode.UNAUTHENTICATED, 401),
+    errors.OriginRefusedError: Cause(grpc.StatusCode.PERMISSION_DENIED, 403),
     errors.PathRefusedError: Cause(grpc.StatusCode.PERMISSION_DENIED, 403),
     errors.ServerFaultError: _FAULT,
     errors.CancelledError: Cause(grpc.StatusCode.CANCELLED, 499),
@@ -147,9 +148,9 @@ def error_of(call: grpc.RpcError) -> QpbridgeError:
         As a stub raises it, blocking or async.
     """
     status = _status_in(call)
-    reason = None if status is None else _reason_in(status)
-    if status is not None and reason is not None:
-        return error_of_reason(reason, status.message)
+    info = None if status is None else error_info(status)
+    if status is not None and info is not None:
+        return error_of_reason(info.reason, status.message)
     ended = cast(Any, call)
     kind = _OF_THE_CONNECTION.get(ended.code())
     if kind is None:
@@ -185,8 +186,9 @@ def _status_in(call: grpc.RpcError) -> status_pb2.Status | None:
         return None
 
 
-def _reason_in(status: status_pb2.Status) -> str | None:
-    return next((info.reason for info in _infos(status) if info.domain == DOMAIN), None)
+def error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+    """Return our own detail of a status, which holds the reason; None where it is not of this server."""
+    return next((info for info in _infos(status) if info.domain == DOMAIN), None)
 
 
 def _infos(status: status_pb2.Status) -> Iterator[error_details_pb2.ErrorInfo]:

@@ -26,6 +26,12 @@ def serve(
         str | None, typer.Option("--host", help="Address to listen at; others than 127.0.0.1 need TLS.")
     ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen at; 0 takes a free one.")] = None,
+    http_port: Annotated[
+        int | None, typer.Option("--http-port", help="Port for scripts (HTTP/JSON); 0 takes a free one.")
+    ] = None,
+    http: Annotated[
+        bool | None, typer.Option("--http/--no-http", help="Whether there is such a port; default: yes.")
+    ] = None,
     roots: Annotated[
         list[Path] | None,
         typer.Option("--root", metavar="DIR", help="Folder that it may read and write; repeatable; default: this one."),
@@ -69,6 +75,8 @@ def serve(
             config,
             host=host,
             port=port,
+            http_port=http_port,
+            http=http,
             roots=_paths(roots),
             model_folders=_paths(models),
             state=state,
@@ -89,9 +97,11 @@ def _run(configuration: ServerConfiguration, output: options.Output, ends_with_s
     def tell(discovery: Discovery) -> None:
         file = configuration.state / FILE
         if output.as_json:
-            print_json({"address": discovery.address, "pid": discovery.pid, "discovery": str(file)})
+            addresses = {"address": discovery.address, "http_address": discovery.http_address}
+            print_json({**addresses, "pid": discovery.pid, "discovery": str(file)})
         else:
-            typer.echo(f"listening at {discovery.address}; address and token are in {file}; Ctrl-C ends it")
+            scripts = "" if discovery.http_address is None else f", for scripts at {discovery.http_address}"
+            typer.echo(f"listening at {discovery.address}{scripts}; address and token are in {file}; Ctrl-C ends it")
 
     if ends_with_stdin:
         end_with_stdin()

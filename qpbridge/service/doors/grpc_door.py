@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -14,19 +12,15 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from qpbridge.errors import InvalidValueError, TooManyStreamsError
+from qpbridge.errors import InvalidValueError
 from qpbridge.service.configuration import Limits
-from qpbridge.service.servicers.caller import Caller
+from qpbridge.service.doors.calls import Streams, answer_of, logged
+from qpbridge.service.servicers.caller import Caller, caller_named
 from qpbridge.wire.errors import call_status, cause_of
 from qpbridge.wire.metadata import CLIENT
 from qpbridge.wire.size import check_size
 
 LOG: Final = logging.getLogger(__name__)
-
-CLIENT_LENGTH_MAX: Final = 100
-"""Characters of a client's name that are kept."""
-
-_BEFORE_CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[bytes, Context], Awaitable[Any]]
@@ -38,12 +32,14 @@ class GrpcDoor:
     Parameters
     ----------
     limits : Limits
-        Of messages and of streams at once.
+        Of messages.
+    streams : Streams
+        That are open.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, streams: Streams) -> None:
         self._limits = limits
-        self._streams = 0
+        self._streams = streams
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
         """Return what gRPC calls for the methods of a service.
@@ -60,7 +56,7 @@ class GrpcDoor:
         return grpc.method_handlers_generic_handler(service.full_name, methods)
 
     def _method(self, method: MethodDescriptor, servicer: object) -> grpc.RpcMethodHandler[Any, Any]:
-        answer = getattr(servicer, _BEFORE_CAPITAL.sub("_", method.name).lower())
+        answer = answer_of(servicer, method)
         kind = GetMessageClass(method.input_type)
         # Without a deserializer the bytes come as they are: what is too large, or no message, is refused in our words.
         if method.server_streaming:
@@ -69,7 +65,7 @@ class GrpcDoor:
 
     def _unary(self, answer: Callable[[Any, Caller], Awaitable[Message]], kind: type[Message]) -> Handler:
         async def handle(content: bytes, context: Context) -> Message:
-            with _logged(kind, context):
+            with logged(kind, lambda: caller_of(context).client):
                 try:
                     return await answer(self._message(kind, content), caller_of(context))
                 except Exception as error:  # noqa: BLE001
@@ -79,9 +75,9 @@ class GrpcDoor:
 
     def _stream(self, answer: Callable[[Any, Caller], Any], kind: type[Message]) -> Handler:
         async def handle(content: bytes, context: Context) -> None:
-            with _logged(kind, context):
+            with logged(kind, lambda: caller_of(context).client):
                 try:
-                    with self._stream_counted():
+                    with self._streams.counted():
                         # Closed here and now where the client goes away: its work must stop, not some time later.
                         async with contextlib.aclosing(
                             answer(self._message(kind, content), caller_of(context))
@@ -102,25 +98,11 @@ class GrpcDoor:
             raise InvalidValueError(f"the request is no {kind.DESCRIPTOR.full_name}: {error}") from error
         return message
 
-    @contextlib.contextmanager
-    def _stream_counted(self) -> Iterator[None]:
-        if self._streams >= self._limits.streams_max:
-            raise TooManyStreamsError(
-                f"{self._streams} streams are open, and {self._limits.streams_max} may: close one, or raise"
-                " limits.streams_max in the server's configuration"
-            )
-        self._streams += 1
-        try:
-            yield
-        finally:
-            self._streams -= 1
-
 
 def caller_of(context: Context) -> Caller:
     """Return who asks, as far as that is told."""
     told = (str(value) for key, value in context.invocation_metadata() or () if key == CLIENT)
-    name = "".join(character for character in next(told, "") if character.isprintable())[:CLIENT_LENGTH_MAX]
-    return Caller(client=name or context.peer().rpartition(":")[0])
+    return caller_named(next(told, ""), context.peer().rpartition(":")[0])
 
 
 async def refuse(context: Context, error: Exception) -> NoReturn:
@@ -134,18 +116,3 @@ async def refuse(context: Context, error: Exception) -> NoReturn:
 
 def _serialized(message: Message) -> bytes:
     return message.SerializeToString()
-
-
-@contextlib.contextmanager
-def _logged(kind: type[Message], context: Context) -> Iterator[None]:
-    start_s = time.monotonic()
-    try:
-        yield
-    finally:
-        if LOG.isEnabledFor(logging.DEBUG):
-            fields: Mapping[str, object] = {
-                "request": kind.DESCRIPTOR.name,
-                "client": caller_of(context).client,
-                "duration_s": round(time.monotonic() - start_s, 4),
-            }
-            LOG.debug("call", extra=fields)

@@ -11,8 +11,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from qpbridge.service.configuration import Limits
+from qpbridge.service.doors.calls import Streams
 from qpbridge.service.doors.grpc_door import GrpcDoor
-from qpbridge.service.doors.token import TokenGuard
+from qpbridge.service.doors.token import Token, TokenGuard
 
 RECEIVED_FACTOR: Final = 4
 """A message so many times too large is broken off by gRPC in its own words; what is smaller, by us in ours. Our
@@ -35,17 +36,21 @@ class GrpcServer:
         See ``GrpcDoor.handler``.
     limits : Limits
         Of messages and streams.
-    token : str
+    streams : Streams
+        That are open.
+    token : Token
         To be shown with every call but that for health.
     """
 
-    def __init__(self, servicers: Mapping[ServiceDescriptor, object], limits: Limits, token: str) -> None:
+    def __init__(
+        self, servicers: Mapping[ServiceDescriptor, object], limits: Limits, streams: Streams, token: Token
+    ) -> None:
         self.grpc = grpc.aio.server(
             interceptors=[TokenGuard(token)],
             options=_options(limits),
             maximum_concurrent_rpcs=limits.streams_max + OTHER_CALLS_MAX,
         )
-        door = GrpcDoor(limits)
+        door = GrpcDoor(limits, streams)
         self.grpc.add_generic_rpc_handlers([door.handler(*pair) for pair in servicers.items()])
         self._names = ["", *(service.full_name for service in servicers)]
         self._health = health.aio.HealthServicer()

@@ -26,8 +26,8 @@ _REMEDY: Final = (
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
-class TokenGuard(grpc.aio.ServerInterceptor):
-    """Refuses calls without the token, before their message is read.
+class Token:
+    """What must be shown with a call.
 
     Parameters
     ----------
@@ -37,19 +37,6 @@ class TokenGuard(grpc.aio.ServerInterceptor):
 
     def __init__(self, token: str) -> None:
         self._expected = f"{BEARER}{token}".encode()
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Return what answers a call."""
-        method = str(handler_call_details.method)
-        if method in OPEN_METHODS or self.is_right(handler_call_details.invocation_metadata):
-            return await continuation(handler_call_details)
-        LOG.warning("token refused", extra={"method": method})
-        # Of this form for every method, since it alone does not wait for the message of the client.
-        return grpc.stream_stream_rpc_method_handler(_refuse)
 
     def is_right(self, metadata: Metadata) -> bool:
         """Return whether exactly one token was shown, and it is the right one; takes as long for any of a length."""
@@ -61,6 +48,37 @@ class TokenGuard(grpc.aio.ServerInterceptor):
         return hmac.compare_digest(content, self._expected)
 
 
-async def _refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-    status = call_status(TokenRefusedError(f"no token, or not the one of this server: {_REMEDY}"))
-    await context.abort(status.code, status.details, status.trailing_metadata)
+class TokenGuard(grpc.aio.ServerInterceptor):
+    """Refuses calls without the token, before their message is read.
+
+    Parameters
+    ----------
+    token : Token
+        The right one.
+    """
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Return what answers a call."""
+        method = str(handler_call_details.method)
+        if method in OPEN_METHODS or self._token.is_right(handler_call_details.invocation_metadata):
+            return await continuation(handler_call_details)
+        status = call_status(token_refusal(method))
+
+        async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await context.abort(status.code, status.details, status.trailing_metadata)
+
+        # Of this form for every method, since it alone does not wait for the message of the client.
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def token_refusal(asked: str) -> TokenRefusedError:
+    """Return the error for a call without the token, and log that there was one."""
+    LOG.warning("token refused", extra={"method": asked})
+    return TokenRefusedError(f"no token, or not the one of this server: {_REMEDY}")

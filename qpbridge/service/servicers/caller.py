@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+CLIENT_LENGTH_MAX: Final = 100
+"""Characters of a client's name that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,3 +20,9 @@ class Caller:
     """
 
     client: str
+
+
+def caller_named(name: str, address: str) -> Caller:
+    """Return who calls itself by a name, as far as it can be shown, or else by an address."""
+    shown = "".join(character for character in name if character.isprintable())
+    return Caller(client=shown[:CLIENT_LENGTH_MAX] or address)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from qpbridge.errors import InvalidValueError
-from qpbridge.service.binding import bind, check_address, is_loopback, trusted
+from qpbridge.service.binding import bind, bind_http, check_address, is_loopback, trusted
 from qpbridge.service.configuration import ServerConfiguration, Tls
 
 
@@ -69,3 +69,13 @@ def test_clients_trust_the_authority_or_else_the_certificate(tmp_path: Path, fin
     assert trusted(Tls()) is None
     assert trusted(Tls(**pair)) == tmp_path / "c"
     assert trusted(Tls(**pair, authority=tmp_path / "a")) == tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("0.0.0.0", "localhost")]
+)
+def test_the_socket_of_http_listens_where_it_is_told(host: str, told: str) -> None:
+    listening, address = bind_http(ServerConfiguration.load(None, host=host))
+
+    with listening:
+        assert address == f"{told}:{listening.getsockname()[1]}"

@@ -104,7 +104,7 @@ def test_the_printed_file_explains_every_key_and_gives_the_same_again(tmp_path: 
     assert ServerConfiguration.load(written(tmp_path, text)) == configuration
     lines = text.splitlines()
     keys = [number for number, line in enumerate(lines) if (line and not line.startswith("# ")) or ' = "..."' in line]
-    assert len(keys) == 25
+    assert len(keys) == 28
     assert all(lines[number - 1].startswith("# ") for number in keys)
 
 

@@ -26,19 +26,35 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServerConfiguration]:
     def serve(configuration: ServerConfiguration, on_ready: Callable[[Discovery], None]) -> None:
         found.append(configuration)
         started = datetime.datetime.now(datetime.UTC)
-        on_ready(Discovery(address="127.0.0.1:80", pid=12, token="secret", started=started, version="0.1.0"))
+        about = {"pid": 12, "token": "secret", "started": started, "version": "0.1.0"}
+        on_ready(Discovery(address="127.0.0.1:80", http_address="127.0.0.1:81", **about))
 
     monkeypatch.setattr(running, "serve", serve)
     return found
 
 
 def test_options_say_how_the_server_runs(served: list[ServerConfiguration], tmp_path: Path) -> None:
-    words = ["--host", "::1", "--port", "4000", "--root", str(tmp_path), "--root", "/data", "--models", "/models"]
+    words = [
+        "--host",
+        "::1",
+        "--port",
+        "4000",
+        "--http-port",
+        "4001",
+        "--no-http",
+        "--root",
+        str(tmp_path),
+        "--root",
+        "/data",
+        "--models",
+        "/models",
+    ]
     result = invoke(*words, "--state", str(tmp_path / "s"), "--device", "cpu", "--device", "cuda:1")
 
     assert result.exit_code == 0
     (configuration,) = served
     assert (configuration.host, configuration.port, configuration.devices) == ("::1", 4000, ("cpu", "cuda:1"))
+    assert (configuration.http_port, configuration.http) == (4001, False)
     assert (configuration.roots, configuration.model_folders) == ((tmp_path, Path("/data")), (Path("/models"),))
     assert configuration.state == tmp_path / "s"
 
@@ -48,7 +64,9 @@ def test_the_reader_learns_where_it_listens_but_not_the_token(served: list[Serve
 
     assert "127.0.0.1:80" in told
     assert str(state / "server.json") in told
-    assert document == {"address": "127.0.0.1:80", "pid": 12, "discovery": str(state / "server.json")}
+    addresses = {"address": "127.0.0.1:80", "http_address": "127.0.0.1:81"}
+    assert document == {**addresses, "pid": 12, "discovery": str(state / "server.json")}
+    assert "for scripts at 127.0.0.1:81" in told
     assert "secret" not in told
 
 

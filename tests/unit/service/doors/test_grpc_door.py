@@ -11,8 +11,9 @@ import pytest
 
 from qpbridge.errors import InvalidValueError, JobNotFoundError, TooLargeError, TooManyStreamsError
 from qpbridge.service.configuration import Limits
-from qpbridge.service.doors.grpc_door import CLIENT_LENGTH_MAX, GrpcDoor
-from qpbridge.service.servicers.caller import Caller
+from qpbridge.service.doors.calls import Streams
+from qpbridge.service.doors.grpc_door import GrpcDoor
+from qpbridge.service.servicers.caller import CLIENT_LENGTH_MAX, Caller
 from qpbridge.v1 import job_pb2, job_pb2_grpc
 from qpbridge.wire.errors import error_of
 from qpbridge.wire.metadata import CLIENT
@@ -61,7 +62,7 @@ class Answers:
 async def asked(answers: Answers) -> AsyncIterator[tuple[job_pb2_grpc.JobServiceStub, grpc.aio.Channel]]:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
-        [GrpcDoor(LIMITS).handler(job_pb2.DESCRIPTOR.services_by_name["JobService"], answers)]
+        [GrpcDoor(LIMITS, Streams(LIMITS)).handler(job_pb2.DESCRIPTOR.services_by_name["JobService"], answers)]
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -9,7 +9,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from qpbridge.errors import ServerVersionError, TokenRefusedError
 from qpbridge.service.configuration import Limits
+from qpbridge.service.doors.calls import Streams
 from qpbridge.service.doors.grpc_server import GrpcServer
+from qpbridge.service.doors.token import Token
 from qpbridge.service.servicers.server import ServerServicer
 from qpbridge.v1 import job_pb2, job_pb2_grpc, server_pb2, server_pb2_grpc
 from qpbridge.wire.errors import error_of
@@ -21,7 +23,7 @@ TOKEN = [(AUTHORIZATION, f"{BEARER}t")]
 
 def served(work: Callable[[grpc.aio.Channel, GrpcServer], Any], finish: Callable[..., Any]) -> None:
     async def run() -> None:
-        server = GrpcServer({SERVICE: ServerServicer({"version": "1.2"})}, Limits(), "t")
+        server = GrpcServer({SERVICE: ServerServicer({"version": "1.2"})}, Limits(), Streams(Limits()), Token("t"))
         port = server.grpc.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

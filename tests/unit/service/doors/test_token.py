@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from qpbridge.service.doors.token import TokenGuard
+from qpbridge.service.doors.token import Token, TokenGuard
 from qpbridge.wire.metadata import AUTHORIZATION, BEARER
 
 RIGHT = (AUTHORIZATION, f"{BEARER}s3cret")
@@ -22,7 +22,7 @@ async def let_through(details: Details) -> str:
 
 
 def answer(method: str, *metadata: tuple[str, str]) -> Any:
-    return asyncio.run(TokenGuard("s3cret").intercept_service(let_through, Details(method, *metadata)))
+    return asyncio.run(TokenGuard(Token("s3cret")).intercept_service(let_through, Details(method, *metadata)))
 
 
 def test_whoever_shows_the_token_is_let_through() -> None:
@@ -46,9 +46,9 @@ def test_everything_else_is_refused_before_its_message_is_read(method: str) -> N
     [[], [RIGHT, RIGHT], [("Authorization", RIGHT[1])], [(AUTHORIZATION, "Bearer ")], [(AUTHORIZATION, "é\udc80")]],
 )
 def test_one_right_token_is_needed(shown: list[tuple[str, str]]) -> None:
-    assert not TokenGuard("s3cret").is_right(shown)
+    assert not Token("s3cret").is_right(shown)
 
 
 def test_bytes_are_compared_as_they_are() -> None:
-    assert TokenGuard("s3cret").is_right([(AUTHORIZATION, RIGHT[1].encode())])
-    assert not TokenGuard("s3cret").is_right([(AUTHORIZATION, b"Bearer \xff")])
+    assert Token("s3cret").is_right([(AUTHORIZATION, RIGHT[1].encode())])
+    assert not Token("s3cret").is_right([(AUTHORIZATION, b"Bearer \xff")])
