@@ -1,6 +1,7 @@
 """The door of HTTP of a real server: the same jobs, the same refusals, and files that come whole."""
 
 import base64
+import contextlib
 import http.client
 import json
 import struct
@@ -28,35 +29,37 @@ class Scripts:
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.server.discovery.http_address, timeout=60)
 
-    def send(self, path: str, content: bytes, kind: str = "application/json", verb: str = "POST") -> Any:
-        connection = self.connection()
-        headers = {AUTHORIZATION: BEARER + self.server.discovery.token, "content-type": kind}
-        connection.request(verb, path, content or None, headers)
-        return connection.getresponse()
+    @contextlib.contextmanager
+    def sent(self, path: str, content: bytes, kind: str = "application/json", verb: str = "POST") -> Iterator[Any]:
+        with contextlib.closing(self.connection()) as connection:
+            headers = {AUTHORIZATION: BEARER + self.server.discovery.token, "content-type": kind}
+            connection.request(verb, path, content or None, headers)
+            with connection.getresponse() as answer:
+                yield answer
 
     def call(self, method: str, **fields: Any) -> Any:
-        answer = self.send(f"/qpbridge.v1.{method}", json.dumps(fields).encode())
-        told = json.loads(answer.read())
-        if answer.status != 200:
-            raise error_of_json(told)
-        return told
+        with self.sent(f"/qpbridge.v1.{method}", json.dumps(fields).encode()) as answer:
+            told = json.loads(answer.read())
+            if answer.status != 200:
+                raise error_of_json(told)
+            return told
 
     def stream(self, method: str, **fields: Any) -> Iterator[Any]:
         content = json.dumps(fields).encode()
         framed = struct.pack(">BI", 0, len(content)) + content
-        answer = self.send(f"/qpbridge.v1.{method}", framed, "application/connect+json")
-        while head := answer.read(5):
-            flags, length = struct.unpack(">BI", head)
-            told = json.loads(answer.read(length))
-            if flags & 2:
+        with self.sent(f"/qpbridge.v1.{method}", framed, "application/connect+json") as answer:
+            while head := answer.read(5):
+                flags, length = struct.unpack(">BI", head)
+                told = json.loads(answer.read(length))
                 if "error" in told:
                     raise error_of_json(told["error"])
-                return
-            yield told
+                if flags & 2:
+                    return
+                yield told
 
     def download(self, path: str) -> tuple[int, bytes]:
-        answer = self.send(path, b"", verb="GET")
-        return answer.status, answer.read()
+        with self.sent(path, b"", verb="GET") as answer:
+            return answer.status, answer.read()
 
 
 def train(scripts: Scripts, steps: int) -> str:
@@ -79,9 +82,8 @@ def test_a_training_is_begun_watched_and_found_at_the_other_door(start: Start) -
 def test_a_job_is_cancelled(start: Start) -> None:
     scripts = Scripts(start())
     job_id = train(scripts, 10_000)
-    for event in scripts.stream("JobService/WatchJob", jobId=job_id):
-        if event["job"]["state"] == "JOB_STATE_RUNNING":
-            break
+    with contextlib.closing(scripts.stream("JobService/WatchJob", jobId=job_id)) as events:
+        next(event for event in events if event["job"]["state"] == "JOB_STATE_RUNNING")
 
     assert scripts.call("JobService/CancelJob", jobId=job_id)["job"]["state"] == "JOB_STATE_CANCELLED"
 
@@ -102,7 +104,6 @@ def test_a_region_is_predicted_and_stops_when_nobody_listens(start: Start) -> No
     endless = scripts.stream("PredictionService/PredictRegion", **asked, marginPx=10_000, smoothUm=0.05)
     job_id = next(event["job"]["id"] for event in endless if "job" in event)
     endless.close()
-    del endless
     scripts.server.until(job_id, lambda job: job.state == job_pb2.JOB_STATE_CANCELLED)
 
 
@@ -167,11 +168,11 @@ class TestWhatIsRefused:
 
         for path in paths:
             for headers in ({}, {AUTHORIZATION: BEARER + scripts.server.discovery.token, "origin": "http://x"}):
-                connection = scripts.connection()
-                connection.request("POST", path, b"{}", {"content-type": "application/json", **headers})
-                answer = connection.getresponse()
-                assert answer.status == (403 if headers else 401), path
-                assert isinstance(error_of_json(json.loads(answer.read())), QpbridgeError)
+                with contextlib.closing(scripts.connection()) as connection:
+                    connection.request("POST", path, b"{}", {"content-type": "application/json", **headers})
+                    with connection.getresponse() as answer:
+                        assert answer.status == (403 if headers else 401), path
+                        assert isinstance(error_of_json(json.loads(answer.read())), QpbridgeError)
         assert len(paths) > 10
         assert scripts.call("ModelService/ListModels") == {}
 

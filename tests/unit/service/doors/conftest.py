@@ -61,11 +61,9 @@ class Answers:
     async def list_jobs(self, _request: job_pb2.ListJobsRequest, _: Caller) -> job_pb2.ListJobsResponse:
         return job_pb2.ListJobsResponse()
 
-    async def cancel_job(self, _request: job_pb2.CancelJobRequest, _: Caller) -> job_pb2.CancelJobResponse:
-        raise AssertionError
-
-    async def predict(self, _request: prediction_pb2.PredictRequest, _: Caller) -> prediction_pb2.PredictResponse:
-        raise AssertionError
+    def __getattr__(self, name: str) -> Any:
+        """Be there for every other method, which no test asks."""
+        return None
 
     predict_region = watch_job
 
