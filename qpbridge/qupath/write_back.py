@@ -22,6 +22,7 @@ from qpbridge.files import atomic_file, sha256, write_bytes
 from qpbridge.qupath.encoding.image_data import argb
 from qpbridge.qupath.geojson import write_objects
 from qpbridge.qupath.paquo_backend.inside import reading, saving
+from qpbridge.qupath.paquo_backend.installation import ADVICE
 from qpbridge.qupath.paquo_backend.project import PaquoReader
 from qpbridge.qupath.paquo_backend.records import Change, JavaFailure
 from qpbridge.qupath.project import NO_DATA, Project, ProjectEntry
@@ -86,6 +87,11 @@ class WriteBack:
     kept: int = 0
     backup: Path | None = None
 
+    @property
+    def text(self) -> str:
+        """What became of it, in words."""
+        return "yes" if self.is_written else f"no: {self.reason}"
+
 
 class _Refused(Exception):  # noqa: N818
     """Why nothing is written."""
@@ -121,18 +127,20 @@ def write_back(
     DiskFullError
         If there is no space left; the data are as before then.
     """
-    if not isinstance(project.reader, PaquoReader):
-        return WriteBack(is_written=False, reason=_without_qupath(project))
+    reader = project.reader
+    if not isinstance(reader, PaquoReader):
+        return WriteBack(is_written=False, reason=without_qupath(project))
     try:
         with tempfile.TemporaryDirectory(prefix="qpbridge-") as folder:
-            return _Attempt(project, project.reader, entry, seen, Path(folder)).make(removed, added)
+            return _Attempt(project, reader, entry, seen, Path(folder)).make(removed, added)
     except (_Refused, JavaFailure, QupathFailedError, QupathMissingError, DamagedDataError) as error:
         return WriteBack(is_written=False, reason=str(error))
 
 
-def _without_qupath(project: Project) -> str:
-    from qpbridge.qupath.paquo_backend.installation import ADVICE
-
+def without_qupath(project: Project) -> str | None:
+    """Return why nothing can be written into a project, and how to change that; None where a QuPath has opened it."""
+    if isinstance(project.reader, PaquoReader):
+        return None
     why = project.backend.detail or "the project was read without QuPath, as asked"
     return f"only QuPath itself changes its data: {why}; {ADVICE}; or import the GeoJSON in QuPath"
 

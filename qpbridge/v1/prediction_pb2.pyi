@@ -27,7 +27,7 @@ class SlidesSource(_message.Message):
     def __init__(self, paths: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("project", "slides", "model", "out", "mpp", "device", "gzip", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode", "resume", "backend", "project_out")
+    __slots__ = ("project", "slides", "model", "out", "mpp", "device", "gzip", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode", "resume", "backend", "project_out", "write_back")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SLIDES_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class PredictRequest(_message.Message):
     RESUME_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     PROJECT_OUT_FIELD_NUMBER: _ClassVar[int]
+    WRITE_BACK_FIELD_NUMBER: _ClassVar[int]
     project: ProjectSource
     slides: SlidesSource
     model: str
@@ -62,7 +63,8 @@ class PredictRequest(_message.Message):
     resume: bool
     backend: str
     project_out: str
-    def __init__(self, project: _Optional[_Union[ProjectSource, _Mapping]] = ..., slides: _Optional[_Union[SlidesSource, _Mapping]] = ..., model: _Optional[str] = ..., out: _Optional[str] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., gzip: _Optional[bool] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., resume: _Optional[bool] = ..., backend: _Optional[str] = ..., project_out: _Optional[str] = ...) -> None: ...
+    write_back: bool
+    def __init__(self, project: _Optional[_Union[ProjectSource, _Mapping]] = ..., slides: _Optional[_Union[SlidesSource, _Mapping]] = ..., model: _Optional[str] = ..., out: _Optional[str] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., gzip: _Optional[bool] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., resume: _Optional[bool] = ..., backend: _Optional[str] = ..., project_out: _Optional[str] = ..., write_back: _Optional[bool] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
     __slots__ = ("job",)

@@ -101,7 +101,7 @@ class PredictReport(_message.Message):
     def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., project: _Optional[str] = ..., job_id: _Optional[str] = ...) -> None: ...
 
 class SlideResult(_message.Message):
-    __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings", "added", "replaced", "kept", "dropped")
+    __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings", "added", "replaced", "kept", "dropped", "write_back")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,7 @@ class SlideResult(_message.Message):
     REPLACED_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    WRITE_BACK_FIELD_NUMBER: _ClassVar[int]
     key: str
     name: str
     file: str
@@ -134,7 +135,24 @@ class SlideResult(_message.Message):
     replaced: int
     kept: int
     dropped: int
-    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., file: _Optional[str] = ..., slide_path: _Optional[str] = ..., fingerprint: _Optional[str] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., duration_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., replaced: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
+    write_back: WriteBack
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., file: _Optional[str] = ..., slide_path: _Optional[str] = ..., fingerprint: _Optional[str] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., duration_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., replaced: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ..., write_back: _Optional[_Union[WriteBack, _Mapping]] = ...) -> None: ...
+
+class WriteBack(_message.Message):
+    __slots__ = ("is_written", "reason", "added", "removed", "kept", "backup")
+    IS_WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_FIELD_NUMBER: _ClassVar[int]
+    is_written: bool
+    reason: str
+    added: int
+    removed: int
+    kept: int
+    backup: str
+    def __init__(self, is_written: _Optional[bool] = ..., reason: _Optional[str] = ..., added: _Optional[int] = ..., removed: _Optional[int] = ..., kept: _Optional[int] = ..., backup: _Optional[str] = ...) -> None: ...
 
 class ClassSummary(_message.Message):
     __slots__ = ("name", "count", "area_mm2", "share_of_tissue")

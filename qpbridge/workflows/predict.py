@@ -16,6 +16,7 @@ from qpbridge.inference.interest import Interest
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import read_objects, write_objects
 from qpbridge.qupath.reconcile import reconcile
+from qpbridge.qupath.write_back import DataFingerprint, without_qupath
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failures, one_by_one
 from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, results_file, results_stem
@@ -31,7 +32,8 @@ from qpbridge.workflows.entries.sources import (
 from qpbridge.workflows.predicting.areas import interest_digest, interest_of
 from qpbridge.workflows.predicting.history import SlideHistory
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
-from qpbridge.workflows.predicting.project_out import ResultsProject, results_project
+from qpbridge.workflows.predicting.projects.in_project import ProjectStep
+from qpbridge.workflows.predicting.projects.project_out import ResultsProject, results_project
 from qpbridge.workflows.predicting.record import RunRecord
 from qpbridge.workflows.predicting.results import SUMMARY_FILE, ClassSummary, PredictReport, SlideResult, Tally
 from qpbridge.workflows.predicting.warm import LoadBundle
@@ -52,7 +54,8 @@ def predict(
 
     Results that lie there are those of an earlier run, on which people may have worked since: what it found is
     replaced, what they drew, edited or locked stays, what they deleted does not come back (``reconcile``). What
-    this run adds and replaces is kept beside the results, so that it can be undone.
+    this run adds and replaces is kept beside the results, so that it can be undone. Where the request says so, what it
+    found goes into the project, too, if that can be done without losing anything (``write_back``).
 
     Parameters
     ----------
@@ -85,6 +88,8 @@ def predict(
     sources = with_annotations(_sources(request, progress), request.annotations, request.annotations_mode)
     stems = distinct_stems([source.file_stem for source in sources])
     noted = NotedProgress(progress)
+    if request.write_back:
+        _prepare_write_back(sources, noted)
     predictor = Predictor(request, (load or load_bundle)(request.model), noted)
     run = RunRecord(request, predictor, job_id or secrets.token_hex(6))
     failures = Failures(noted)
@@ -132,16 +137,22 @@ def _write(
     predictor: Predictor, run: RunRecord, source: Source, opened: OpenedSource, interest: Interest | None, file: Path
 ) -> tuple[Sequence[PathObject], SlideResult]:
     start_s = time.monotonic()
+    seen = None if source.entry is None else DataFingerprint.of(source.entry)
     progress, tally = predictor.progress, Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
     objects = predictor.objects(source, opened, interest)
     history = SlideHistory(file.parent, results_stem(file))
     existing, record = history.before(run.job_id)
-    found = reconcile(existing, record, objects, None if interest is None else interest.geometry)
+    within = None if interest is None else interest.geometry
+    found = reconcile(existing, record, objects, within)
     with history.step(run.job_id, file, found):
         written = write_objects(file, found.objects)
     if written.mended or written.dropped:
         progress.warn(f"{source.label}: {written.mended} outlines mended, {written.dropped} left out")
     tally.add(found.objects)
+    put = None
+    if run.writes_back:
+        step = ProjectStep(file.parent, run.job_id, history.stem)
+        put = step.put(source, seen, lambda there: reconcile(there, record, objects, within))
     return found.objects, SlideResult(
         key=source.key,
         name=source.name,
@@ -161,7 +172,18 @@ def _write(
         warnings=tuple(progress.warnings),
         file_sha256=sha256(file),
         interest_sha256=interest_digest(interest),
+        write_back=put,
     )
+
+
+def _prepare_write_back(sources: Sequence[Source], progress: Progress) -> None:
+    """Refuse to write slides back that belong to no project, and tell at once where it cannot be done."""
+    project = next((source.project for source in sources), None)
+    if project is None:
+        raise InvalidValueError("--write-back puts objects into a project, but slides were given: give their project")
+    obstacle = without_qupath(project)
+    if obstacle is not None:
+        progress.warn(f"nothing goes into the project, the GeoJSON is left: {obstacle}")
 
 
 def _backend(sources: Sequence[Source]) -> Backend | None:

@@ -126,6 +126,8 @@ class PredictRequest:
         With ``"add"``, an entry's saved annotations are such areas, too, where it has a text.
     resume : bool
         Keep the slides that an earlier run of the same request left whole in ``out``.
+    write_back : bool
+        Put the objects into the project, too: by a real QuPath, where nobody has changed the entry meanwhile.
     project_out : Path or None
         Folder for a new QuPath project of the slides and results: missing, empty, or a project that an earlier run
         made and nobody changed, which is replaced.
@@ -148,6 +150,7 @@ class PredictRequest:
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
     resume: bool = False
+    write_back: bool = False
     project_out: Path | None = None
 
 

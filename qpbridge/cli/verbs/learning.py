@@ -123,6 +123,12 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the slides that an earlier run of the same left whole.")
     ] = False,
+    write_back: Annotated[
+        bool,
+        typer.Option(
+            "--write-back", help="Put the objects into the project, too; needs a QuPath, and entries nobody changed."
+        ),
+    ] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     *,
@@ -148,6 +154,7 @@ def predict(
             margin_px=overlap,
             seed=seed,
             resume=resume,
+            write_back=write_back,
             project_out=project_out,
             **scope.values(),
         )

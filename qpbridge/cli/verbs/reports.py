@@ -51,13 +51,19 @@ def show_prediction(report: Document) -> None:
         | ({"yours": one["kept"], "left out": one["dropped"]} if is_reconciled else {})
         for one in report["slides"]
     ]
+    put = [
+        {"slide": one["name"], "added": back["added"], "replaced": back["removed"], "yours": back["kept"]}
+        | {"in the project": "yes" if back["is_written"] else f"no: {back['reason']}"}
+        for one in report["slides"]
+        if (back := one.get("write_back")) is not None
+    ]
     areas = [
         {"slide": one["name"], "class": part["name"], "regions": part["count"], "mm²": part["area_mm2"]}
         | {"% of tissue": None if part["share_of_tissue"] is None else 100 * part["share_of_tissue"]}
         for one in report["slides"]
         for part in one["classes"]
     ]
-    print_tables({"Slides": slides, "Areas": areas, "Failures": _failures(report)})
+    print_tables({"Slides": slides, "Project": put, "Areas": areas, "Failures": _failures(report)})
 
 
 def show_undoing(report: Document) -> None:

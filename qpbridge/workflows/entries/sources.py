@@ -129,13 +129,20 @@ class Source:
             If a link leads from there to what this process may not read.
         """
         if self.given is None:
-            return self._saved()
+            return self.saved_objects()
         if not self.keeps_saved:
             return self.given
         renewed = {item.id for item in self.given}
-        return (*(item for item in self._saved() if item.id not in renewed), *self.given)
+        return (*(item for item in self.saved_objects() if item.id not in renewed), *self.given)
 
-    def _saved(self) -> tuple[PathObject, ...]:
+    def saved_objects(self) -> tuple[PathObject, ...]:
+        """Return the objects saved in the project; none for a bare file.
+
+        Raises
+        ------
+        DamagedDataError, PathRefusedError
+            As ``objects``.
+        """
         if self.entry is None:
             return ()
         project, entry, _ = self._in_project()

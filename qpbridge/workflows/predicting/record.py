@@ -48,6 +48,11 @@ class RunRecord:
         self._earlier = _read_earlier(request, predictor) if request.resume else {}
         self.results: list[SlideResult] = []
 
+    @property
+    def writes_back(self) -> bool:
+        """Whether objects go into the project, too."""
+        return self._request.write_back
+
     def add(self, result: SlideResult) -> None:
         """Note that the results of a slide are written."""
         self.results.append(result)
@@ -68,7 +73,7 @@ class RunRecord:
             What is to be predicted of it.
         """
         earlier = self._earlier.get(file.name)
-        if earlier is None or not file.is_file():
+        if earlier is None or not file.is_file() or (self.writes_back and not _is_in_project(earlier)):
             return None
         calibration = opened.calibration
         now = (opened.slide.fingerprint, calibration.mpp_x, calibration.mpp_y, interest_digest(interest))
@@ -128,6 +133,10 @@ class RunRecord:
         }
         # Not looked at yet: a run that is stopped here must still find them.
         return {**document, "earlier": list(map(asdict, self._earlier.values()))} if self._earlier else document
+
+
+def _is_in_project(result: SlideResult) -> bool:
+    return result.write_back is not None and result.write_back.is_written
 
 
 class _Earlier(msgspec.Struct):

@@ -12,6 +12,7 @@ from typing import Any, Final
 from qpbridge.core.backend import Backend
 from qpbridge.core.objects import BACKGROUND_CLASS, PathObject
 from qpbridge.models.spec import ModelClass
+from qpbridge.qupath.write_back import WriteBack
 from qpbridge.workflows.entries.failures import Failure
 
 SUMMARY_FILE: Final = "summary.csv"
@@ -78,6 +79,8 @@ class SlideResult:
         Of the GeoJSON, hexadecimal.
     interest_sha256 : str or None
         Of the areas that were asked for; None where the whole slide was.
+    write_back : WriteBack or None
+        What became of putting the objects into the project; None where nobody asked for that.
     """
 
     key: str
@@ -98,6 +101,7 @@ class SlideResult:
     dropped: int = 0
     file_sha256: str = ""
     interest_sha256: str | None = None
+    write_back: WriteBack | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,9 +190,11 @@ def summary_csv(results: Sequence[SlideResult]) -> bytes:
     """Return one line for each class of each slide."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["entry", "image", "class", "count", "area_mm2", "share_of_tissue"])
+    told = ["in_project"] if any(result.write_back is not None for result in results) else []
+    writer.writerow(["entry", "image", "class", "count", "area_mm2", "share_of_tissue", *told])
     for result in results:
+        put = [] if result.write_back is None else [result.write_back.text]
         for item in result.classes:
             share = "" if item.share_of_tissue is None else f"{item.share_of_tissue:.6g}"
-            writer.writerow([result.key, result.name, item.name, item.count, f"{item.area_mm2:.6g}", share])
+            writer.writerow([result.key, result.name, item.name, item.count, f"{item.area_mm2:.6g}", share, *put])
     return text.getvalue().encode()

@@ -15,6 +15,7 @@ from qpbridge.qupath.reconcile import Reconciliation
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import RUN_FILE
 from qpbridge.workflows.predicting.history import RUNS_FOLDER, SlideHistory, histories
+from qpbridge.workflows.predicting.projects.in_project import ProjectStep
 from qpbridge.workflows.predicting.results import SUMMARY_FILE
 from qpbridge.workflows.requests import UndoRequest
 
@@ -72,7 +73,7 @@ class UndoReport:
 
 
 def undo(request: UndoRequest, progress: Progress) -> UndoReport:
-    """Undo one run on all slides that it predicted.
+    """Undo one run on all slides that it predicted, also in the project where it wrote there (by a real QuPath).
 
     ``run.json`` and ``summary.csv`` become those of the run before. A run that was undone in part, since this was
     stopped or a slide failed, may be undone again.
@@ -106,6 +107,7 @@ def undo(request: UndoRequest, progress: Progress) -> UndoReport:
     undone: list[UndoneSlide] = []
     for history in one_by_one(slides, "slides", progress):
         with failures.kept(history.stem):
+            ProjectStep(request.out, request.job_id, history.stem).take_back()
             undone.append(UndoneSlide.of(history.stem, history.undo()))
     _tell_former_run(request.job_id, request.out)
     return UndoReport(out=request.out, job_id=request.job_id, slides=tuple(undone), failures=tuple(failures.found))

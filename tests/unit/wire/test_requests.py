@@ -86,6 +86,7 @@ FULL: dict[str, Any] = {
         gzip=True,
         resume=True,
         backend="paquo",
+        write_back=True,
         project_out=Path("/made"),
         **PREDICTING,
         **LIVE,

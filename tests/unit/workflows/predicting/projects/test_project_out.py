@@ -19,7 +19,7 @@ from qpbridge.qupath.geojson import read_objects
 from qpbridge.qupath.project import open_project
 from qpbridge.workflows.entries.sources import sources_of_project, sources_of_slides
 from qpbridge.workflows.predict import PredictReport, predict
-from qpbridge.workflows.predicting.project_out import new_entry
+from qpbridge.workflows.predicting.projects.project_out import new_entry
 from qpbridge.workflows.requests import PredictRequest
 
 Draw = Callable[..., Path]
