@@ -1,0 +1,200 @@
+import org.locationtech.jts.index.strtree.STRtree
+import qupath.lib.io.PathIO
+import qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep
+import qupath.lib.scripting.QP
+
+import java.nio.charset.StandardCharsets
+import java.nio.file.Files
+import java.nio.file.Path
+import java.nio.file.Paths
+import java.nio.file.StandardCopyOption
+import java.util.zip.GZIPInputStream
+import java.util.zip.GZIPOutputStream
+
+/**
+ * An image in QuPath as the server sees it: where it lies, its live objects, and what runs have added to it.
+ * The image is captured here, before any thread is started: QuPath binds it to the thread of the script.
+ */
+class QpBridgeImage {
+
+    /** Of a new object and one that stays; the new one is left out where they have more in common. */
+    static final double IOU_MAX = 0.5
+
+    /** What QuPath's rounding may change of an outline, px. */
+    static final double SAME_PX = 0.05
+
+    static final String JOBS = 'qpbridge.jobs'
+
+    final Object imageData
+    final Object project
+    final Object entry
+
+    QpBridgeImage(Object imageData, Object project, Object entry) {
+        if (imageData == null)
+            throw new QpBridgeClient.Failure('see an image', 'INVALID_VALUE', 'none is open: open one, then run the script again')
+        this.imageData = imageData
+        this.project = project
+        this.entry = entry
+    }
+
+    /** The image that is open, or that the command line is at. */
+    static QpBridgeImage current() { new QpBridgeImage(QP.getCurrentImageData(), QP.getProject(), QP.getProjectEntry()) }
+
+    /** Path of the project's file, for the server. */
+    static String projectPath(Object project) {
+        if (project == null)
+            throw new QpBridgeClient.Failure('open the project', 'PROJECT_NOT_FOUND', 'none is open: open or create one (File > Project), and add the slide to it')
+        return project.getPath().toString()
+    }
+
+    Object getHierarchy() { imageData.getHierarchy() }
+
+    /** Name by which requests and reports speak of this image. */
+    String getKey() { entry != null ? entry.getID() : slidePath().fileName.toString() }
+
+    Path slidePath() {
+        def uri = imageData.getServer().getURIs().find { it.scheme == 'file' }
+        if (uri == null)
+            throw new QpBridgeClient.Failure('find the slide', 'SLIDE_NOT_FOUND', 'the image is no file: the server reads files only')
+        return Paths.get(uri)
+    }
+
+    /** Where to predict, as a request tells it. */
+    Map source(List pathMap = []) {
+        if (entry == null)
+            return [slides: [paths: [slidePath().toString()]]]
+        return [project: [project: projectPath(project), entries: [key], pathMap: pathMap]]
+    }
+
+    /** Objects as they stand in the viewer, saved or not, as a request tells them. */
+    Map drawn(Collection objects) {
+        def stream = new ByteArrayOutputStream()
+        PathIO.exportObjectsAsGeoJSON(stream, objects, PathIO.GeoJsonExportOptions.FEATURE_COLLECTION, PathIO.GeoJsonExportOptions.EXCLUDE_MEASUREMENTS)
+        return [entry: key, geojson: QpBridgeClient.bytes(stream.toString('UTF-8'))]
+    }
+
+    Collection selectedAnnotations() {
+        hierarchy.getSelectionModel().getSelectedObjects().findAll { it.isAnnotation() && it.getROI()?.isArea() }
+    }
+
+    List objects() { hierarchy.getFlattenedObjectList(null).findAll { !it.isRootObject() && !it.isTMACore() } }
+
+    /** Takes over what a job found here, in one update; returns how many objects came, went and were left out. */
+    Map takeOver(QpBridgeClient client, Map job, String step) {
+        def slide = job.predict?.slides?.find { it.key == key || it.name == key || it.key == key.replaceFirst(/\.[^.]+$/, '') }
+        if (slide == null) {
+            def failed = job.predict?.failures?.collect { it.message }?.join('; ')
+            throw new QpBridgeClient.Failure('predict this image', 'PREDICTION_NOT_FOUND', failed ?: "job ${job.id} has nothing for it")
+        }
+        def text = client.results(job.id as String, slide.key as String).withCloseable { it.readAllBytes() }
+        def counts = replaceBy(text)
+        pushJob(job.id as String)
+        note(step, job.id as String)
+        return counts
+    }
+
+    /** Takes the last run back: what it added and nobody touched goes, what it had replaced returns. */
+    Map undoLast(QpBridgeClient client, Closure report, Closure isCancelled) {
+        def id = jobs() ? jobs().last() : null
+        if (id == null)
+            throw new QpBridgeClient.Failure('undo', 'JOB_NOT_FOUND', 'no run of qpbridge has added objects to this image')
+        def before = client.job(id)
+        def slide = before.predict?.slides?.find { it.key == key || it.name == key } ?: before.predict?.slides?.getAt(0)
+        client.watch(client.undo(id).id as String, report, isCancelled)
+        def former = '[]'.getBytes(StandardCharsets.UTF_8)
+        try {
+            former = client.results(id, slide.key as String).withCloseable { it.readAllBytes() }
+        } catch (QpBridgeClient.Failure gone) {
+            if (gone.reason != 'PREDICTION_NOT_FOUND')
+                throw gone // where nothing is left, there is no file any more
+        }
+        def counts = replaceBy(former)
+        imageData.setProperty(JOBS, jobs().dropRight(1).join(','))
+        note('undo', id)
+        return counts
+    }
+
+    List jobs() { ((imageData.getProperty(JOBS) ?: '') as String).tokenize(',') }
+
+    private void pushJob(String id) { imageData.setProperty(JOBS, (jobs() + id).join(',')) }
+
+    private void note(String step, String id) {
+        imageData.getHistoryWorkflow().addStep(new DefaultScriptableWorkflowStep("qpbridge: ${step}".toString(), [job: id], "// qpbridge ${step}, job ${id}".toString()))
+    }
+
+    /** Puts results in the place of those of the run before: edited and locked objects stay, and all that people drew. */
+    Map replaceBy(byte[] geojson) {
+        def fresh = PathIO.readObjectsFromGeoJSON(new ByteArrayInputStream(geojson))
+        def found = reconcile(objects(), record(), fresh)
+        hierarchy.removeObjects(found.going, true)
+        hierarchy.addObjects(found.coming)
+        hierarchy.resolveHierarchy()
+        keepRecord(geojson)
+        return [added: found.coming.size(), removed: found.going.size(), left_out: fresh.size() - found.coming.size()]
+    }
+
+    /** Tells which of the objects go, since a run wrote them and nobody touched them, and which of the fresh ones come. */
+    static Map reconcile(Collection live, Collection record, Collection fresh) {
+        def recorded = record.collectEntries { [it.getID(), it] }
+        def going = live.findAll { recorded.containsKey(it.getID()) && !it.isLocked() && isSame(it, recorded[it.getID()]) }
+        def goingIds = going.collect { it.getID() } as Set
+        def staying = live.findAll { !(it.getID() in goingIds) }
+        def stayingIds = staying.collect { it.getID() } as Set
+        def hasOurs = live.any { recorded.containsKey(it.getID()) }
+        // What a person deleted or edited does not come back, unless all was cleared away to begin again.
+        def judged = hasOurs ? recorded.keySet() - goingIds : [] as Set
+        def tree = new STRtree()
+        def blockers = staying.findAll { (it.isDetection() || (it.isAnnotation() && isFinding(it.getPathClass()))) && it.getROI()?.isArea() }
+        blockers.each { tree.insert(it.getROI().getGeometry().getEnvelopeInternal(), it) }
+        def coming = fresh.findAll { one ->
+            !(one.getID() in judged) && !(one.getID() in stayingIds) && (blockers.isEmpty() || !isCovered(one, tree))
+        }
+        return [going: going, coming: coming]
+    }
+
+    private static boolean isFinding(Object pathClass) {
+        def name = pathClass?.toString()
+        return name && !name.startsWith('Ignore') && !name.endsWith('*')
+    }
+
+    private static boolean isCovered(Object one, STRtree tree) {
+        def geometry = one.getROI().getGeometry()
+        return tree.query(geometry.getEnvelopeInternal()).any { other ->
+            def kept = other.getROI().getGeometry()
+            if (one.isDetection() && other.isDetection() && kept.intersects(geometry.getCentroid()))
+                return true
+            def common = kept.intersection(geometry).getArea()
+            return common > IOU_MAX * (kept.getArea() + geometry.getArea() - common)
+        }
+    }
+
+    static boolean isSame(Object one, Object other) {
+        def first = one.getROI(), second = other.getROI()
+        def tolerance = SAME_PX * (1 + first.getLength())
+        return one.getPathClass()?.toString() == other.getPathClass()?.toString() && one.getName() == other.getName() &&
+            one.getDescription() == other.getDescription() && Math.abs(first.getArea() - second.getArea()) <= tolerance &&
+            ['BoundsX', 'BoundsY', 'BoundsWidth', 'BoundsHeight'].every { Math.abs(first."get${it}"() - second."get${it}"()) <= SAME_PX }
+    }
+
+    /** What the last run wrote here, as written. */
+    private List record() {
+        def file = recordFile()
+        if (!Files.isRegularFile(file))
+            return []
+        return new GZIPInputStream(Files.newInputStream(file), 1 << 16).withCloseable { PathIO.readObjectsFromGeoJSON(it) }
+    }
+
+    private void keepRecord(byte[] geojson) {
+        def file = recordFile()
+        Files.createDirectories(file.parent)
+        def draft = Files.createTempFile(file.parent, '.record', '.tmp')
+        new GZIPOutputStream(Files.newOutputStream(draft)).withCloseable { it.write(geojson) }
+        Files.move(draft, file, StandardCopyOption.REPLACE_EXISTING)
+    }
+
+    private Path recordFile() {
+        if (entry != null)
+            return Paths.get(projectPath(project)).parent.resolve('qpbridge').resolve("${key}.geojson.gz".toString())
+        return QpBridgeClient.stateFolder().resolve('scripts').resolve("${UUID.nameUUIDFromBytes(slidePath().toString().bytes)}.geojson.gz".toString())
+    }
+}

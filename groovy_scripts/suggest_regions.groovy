@@ -1,0 +1,31 @@
+// Ask where to annotate next: regions where the model is least sure come as annotations.
+//
+// Needs a running server (`qpbridge serve`) and the files of this folder beside it; nothing to install in QuPath 0.5 to 0.7.
+// Annotate inside them, then train with BASE set to the model.
+
+// ---- settings ------------------------------------------------------------------------------------------------------
+def URL = ''          // address of a server elsewhere, such as 'https://gpu.lab:50052'; empty: the one of this user
+def TOKEN = ''        // its token; empty: QPBRIDGE_TOKEN, or found with the server
+def MODEL = 'my-model' // its name on the server
+def COUNT = 5         // how many regions
+def PATH_MAP = []     // where slides lie for the server, such as ['D:\\slides=/mnt/slides']
+// --------------------------------------------------------------------------------------------------------------------
+
+def file = binding.variables['qupath.script.file']
+def home = file ? new File(file as String).parentFile : new File(System.getenv('QPBRIDGE_SCRIPTS') ?: '.')
+if (!new File(home, 'QpBridgeClient.groovy').isFile())
+    throw new IllegalStateException("QpBridgeClient.groovy is not in ${home.absolutePath}: save this script in qpbridge's groovy_scripts folder, or set QPBRIDGE_SCRIPTS to it")
+def loader = new GroovyClassLoader(getClass().classLoader)
+loader.addClasspath(home.absolutePath)
+def Client = loader.loadClass('QpBridgeClient')
+def Image = loader.loadClass('QpBridgeImage')
+def Script = loader.loadClass('QpBridgeScript')
+
+def image = Image.current()
+def request = image.source(PATH_MAP) + [model: MODEL, gzip: true, suggest: COUNT]
+
+Script.run('suggest_regions') { script ->
+    def client = Client.connect(url: URL, token: TOKEN)
+    def job = script.follow(client, client.predict(request))
+    return "suggestions: ${image.takeOver(client, job, 'suggest regions')}"
+}
