@@ -307,9 +307,10 @@ class QpBridgeClient {
     private static Failure failure(Map error) {
         def reason = error.details?.findResult { it.debug?.reason } ?: (error.code ?: 'unknown').toString().toUpperCase()
         def message = error.message as String
-        if (message?.contains('has no field named')) {
+        def unknown = message =~ /has no field named "(\w+)"/
+        if (unknown) {
             reason = 'SERVER_VERSION'
-            message += '; the server lacks what this script asks for: update it, or clear that setting'
+            message = "the server does not know '${unknown.group(1)}' yet: update it, or clear that setting in the script"
         }
         return new Failure((STEPS[reason] ?: 'do the work') as String, reason as String, message)
     }

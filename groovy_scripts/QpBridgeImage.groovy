@@ -87,8 +87,8 @@ class QpBridgeImage {
             throw new QpBridgeClient.Failure('predict this image', 'PREDICTION_NOT_FOUND', failed ?: "job ${job.id} has nothing for it")
         }
         def text = client.results(job.id as String, slide.key as String).withCloseable { it.readAllBytes() }
-        def counts = replaceBy(text)
-        pushJob(job.id as String)
+        def counts = replaceBy(text, job.predict.out as String)
+        imageData.setProperty(JOBS, (jobs() - job.id + job.id).join(','))
         note(step, job.id as String)
         return counts
     }
@@ -108,7 +108,7 @@ class QpBridgeImage {
             if (gone.reason != 'PREDICTION_NOT_FOUND')
                 throw gone // where nothing is left, there is no file any more
         }
-        def counts = replaceBy(former)
+        def counts = replaceBy(former, before.predict.out as String)
         imageData.setProperty(JOBS, jobs().dropRight(1).join(','))
         note('undo', id)
         return counts
@@ -116,20 +116,22 @@ class QpBridgeImage {
 
     List jobs() { ((imageData.getProperty(JOBS) ?: '') as String).tokenize(',') }
 
-    private void pushJob(String id) { imageData.setProperty(JOBS, (jobs() + id).join(',')) }
-
     private void note(String step, String id) {
         imageData.getHistoryWorkflow().addStep(new DefaultScriptableWorkflowStep("qpbridge: ${step}".toString(), [job: id], "// qpbridge ${step}, job ${id}".toString()))
     }
 
-    /** Puts results in the place of those of the run before: edited and locked objects stay, and all that people drew. */
-    Map replaceBy(byte[] geojson) {
+    /**
+     * Puts results in the place of those of the run before: edited and locked objects stay, and all that people drew.
+     * Runs go together where the server keeps their results in the same folder, one a model; other models' objects stay.
+     */
+    Map replaceBy(byte[] geojson, String folder) {
+        def file = recordFile(folder)
         def fresh = PathIO.readObjectsFromGeoJSON(new ByteArrayInputStream(geojson))
-        def found = reconcile(objects(), record(), fresh)
+        def found = reconcile(objects(), record(file), fresh)
         hierarchy.removeObjects(found.going, true)
         hierarchy.addObjects(found.coming)
         hierarchy.resolveHierarchy()
-        keepRecord(geojson)
+        keepRecord(file, geojson)
         return [added: found.coming.size(), removed: found.going.size(), left_out: fresh.size() - found.coming.size()]
     }
 
@@ -177,24 +179,22 @@ class QpBridgeImage {
     }
 
     /** What the last run wrote here, as written. */
-    private List record() {
-        def file = recordFile()
+    private static List record(Path file) {
         if (!Files.isRegularFile(file))
             return []
         return new GZIPInputStream(Files.newInputStream(file), 1 << 16).withCloseable { PathIO.readObjectsFromGeoJSON(it) }
     }
 
-    private void keepRecord(byte[] geojson) {
-        def file = recordFile()
+    private static void keepRecord(Path file, byte[] geojson) {
         Files.createDirectories(file.parent)
         def draft = Files.createTempFile(file.parent, '.record', '.tmp')
         new GZIPOutputStream(Files.newOutputStream(draft)).withCloseable { it.write(geojson) }
         Files.move(draft, file, StandardCopyOption.REPLACE_EXISTING)
     }
 
-    private Path recordFile() {
-        if (entry != null)
-            return Paths.get(projectPath(project)).parent.resolve('qpbridge').resolve("${key}.geojson.gz".toString())
-        return QpBridgeClient.stateFolder().resolve('scripts').resolve("${UUID.nameUUIDFromBytes(slidePath().toString().bytes)}.geojson.gz".toString())
+    private Path recordFile(String folder) {
+        def home = entry != null ? Paths.get(projectPath(project)).parent.resolve('qpbridge') : QpBridgeClient.stateFolder().resolve('scripts')
+        def slide = entry != null ? key : slidePath().toString()
+        return home.resolve("${UUID.nameUUIDFromBytes("${slide}|${folder}".getBytes(StandardCharsets.UTF_8))}.geojson.gz".toString())
     }
 }

@@ -22,7 +22,7 @@ class QpBridgeScript {
             println "QPBRIDGE DONE ${name}"
             return told
         } catch (Throwable error) {
-            println "QPBRIDGE FAILED ${name}: ${error.message ?: error}"
+            println "QPBRIDGE FAILED ${name}: ${(error.message ?: error.toString()).replaceAll(/\s+/, ' ')}"
             script.show(error)
             throw error
         } finally {

@@ -24,8 +24,16 @@ Script.run('import_results') { script ->
     def client = Client.connect(url: URL, token: TOKEN)
     def candidates = JOB ? [[id: JOB]] : client.call('JobService/ListJobs', [pageSize: 50, kinds: ['JOB_KIND_PREDICT'],
         states: ['JOB_STATE_SUCCEEDED', 'JOB_STATE_PARTLY_DONE']]).jobs ?: []
-    def job = candidates.collect { client.job(it.id) }.find { found -> found.predict?.slides?.any { it.key == image.key || it.name == image.key } }
-    if (job == null)
-        throw new IllegalStateException("no prediction of this image (${image.key}) on the server: run predict_tissue, or name the job")
-    return "results of job ${job.id}: ${image.takeOver(client, job, 'import results')}"
+    for (candidate in candidates) {
+        def job = client.job(candidate.id)
+        if (!job.predict?.slides?.any { it.key == image.key || it.name == image.key })
+            continue
+        try {
+            return "results of job ${job.id}: ${image.takeOver(client, job, 'import results')}"
+        } catch (RuntimeException gone) {
+            if (JOB || !gone.hasProperty('reason') || gone.reason != 'PREDICTION_NOT_FOUND')
+                throw gone // else one that was undone; an older one may be there
+        }
+    }
+    throw new IllegalStateException("no prediction of this image (${image.key}) on the server: run predict_tissue, or name the job")
 }
