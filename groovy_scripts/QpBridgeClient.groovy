@@ -58,6 +58,11 @@ class QpBridgeClient {
         }
     }
 
+    // Other files cannot name a class within this one before it is loaded.
+    static Failure failed(String step, String reason, String message) { new Failure(step, reason, message) }
+
+    static String reasonOf(Throwable error) { error instanceof Failure ? error.reason : null }
+
     QpBridgeClient(String url, String token, Path authority = null) {
         this.url = url
         this.token = token

@@ -24,6 +24,7 @@ class QpBridgeImage {
     static final double SAME_PX = 0.05
 
     static final String JOBS = 'qpbridge.jobs'
+    static final String DESCRIPTION = 'ANNOTATION_DESCRIPTION'
 
     final Object imageData
     final Object project
@@ -31,7 +32,7 @@ class QpBridgeImage {
 
     QpBridgeImage(Object imageData, Object project, Object entry) {
         if (imageData == null)
-            throw new QpBridgeClient.Failure('see an image', 'INVALID_VALUE', 'none is open: open one, then run the script again')
+            throw QpBridgeClient.failed('see an image', 'INVALID_VALUE', 'none is open: open one, then run the script again')
         this.imageData = imageData
         this.project = project
         this.entry = entry
@@ -43,7 +44,7 @@ class QpBridgeImage {
     /** Path of the project's file, for the server. */
     static String projectPath(Object project) {
         if (project == null)
-            throw new QpBridgeClient.Failure('open the project', 'PROJECT_NOT_FOUND', 'none is open: open or create one (File > Project), and add the slide to it')
+            throw QpBridgeClient.failed('open the project', 'PROJECT_NOT_FOUND', 'none is open: open or create one (File > Project), and add the slide to it')
         return project.getPath().toString()
     }
 
@@ -55,7 +56,7 @@ class QpBridgeImage {
     Path slidePath() {
         def uri = imageData.getServer().getURIs().find { it.scheme == 'file' }
         if (uri == null)
-            throw new QpBridgeClient.Failure('find the slide', 'SLIDE_NOT_FOUND', 'the image is no file: the server reads files only')
+            throw QpBridgeClient.failed('find the slide', 'SLIDE_NOT_FOUND', 'the image is no file: the server reads files only')
         return Paths.get(uri)
     }
 
@@ -84,7 +85,7 @@ class QpBridgeImage {
         def slide = job.predict?.slides?.find { it.key == key || it.name == key || it.key == key.replaceFirst(/\.[^.]+$/, '') }
         if (slide == null) {
             def failed = job.predict?.failures?.collect { it.message }?.join('; ')
-            throw new QpBridgeClient.Failure('predict this image', 'PREDICTION_NOT_FOUND', failed ?: "job ${job.id} has nothing for it")
+            throw QpBridgeClient.failed('predict this image', 'PREDICTION_NOT_FOUND', failed ?: "job ${job.id} has nothing for it")
         }
         def text = client.results(job.id as String, slide.key as String).withCloseable { it.readAllBytes() }
         def counts = replaceBy(text, job.predict.out as String)
@@ -97,15 +98,15 @@ class QpBridgeImage {
     Map undoLast(QpBridgeClient client, Closure report, Closure isCancelled) {
         def id = jobs() ? jobs().last() : null
         if (id == null)
-            throw new QpBridgeClient.Failure('undo', 'JOB_NOT_FOUND', 'no run of qpbridge has added objects to this image')
+            throw QpBridgeClient.failed('undo', 'JOB_NOT_FOUND', 'no run of qpbridge has added objects to this image')
         def before = client.job(id)
         def slide = before.predict?.slides?.find { it.key == key || it.name == key } ?: before.predict?.slides?.getAt(0)
         client.watch(client.undo(id).id as String, report, isCancelled)
         def former = '[]'.getBytes(StandardCharsets.UTF_8)
         try {
             former = client.results(id, slide.key as String).withCloseable { it.readAllBytes() }
-        } catch (QpBridgeClient.Failure gone) {
-            if (gone.reason != 'PREDICTION_NOT_FOUND')
+        } catch (RuntimeException gone) {
+            if (QpBridgeClient.reasonOf(gone) != 'PREDICTION_NOT_FOUND')
                 throw gone // where nothing is left, there is no file any more
         }
         def counts = replaceBy(former, before.predict.out as String)
@@ -174,7 +175,7 @@ class QpBridgeImage {
         def first = one.getROI(), second = other.getROI()
         def tolerance = SAME_PX * (1 + first.getLength())
         return one.getPathClass()?.toString() == other.getPathClass()?.toString() && one.getName() == other.getName() &&
-            one.getDescription() == other.getDescription() && Math.abs(first.getArea() - second.getArea()) <= tolerance &&
+            one.getMetadata()[DESCRIPTION] == other.getMetadata()[DESCRIPTION] && Math.abs(first.getArea() - second.getArea()) <= tolerance &&
             ['BoundsX', 'BoundsY', 'BoundsWidth', 'BoundsHeight'].every { Math.abs(first."get${it}"() - second."get${it}"()) <= SAME_PX }
     }
 

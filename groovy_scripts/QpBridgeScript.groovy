@@ -81,7 +81,7 @@ class QpBridgeScript {
         if (!hasWindows())
             return
         if (fx('javafx.application.Platform').isFxApplicationThread())
-            throw new QpBridgeClient.Failure('start', 'INVALID_VALUE', "the script would freeze the viewer: switch off 'Run in GUI thread' in the script editor")
+            throw QpBridgeClient.failed('start', 'INVALID_VALUE', "the script would freeze the viewer: switch off 'Run in GUI thread' in the script editor")
         later {
             label = fx('javafx.scene.control.Label').getDeclaredConstructor().newInstance()
             label.setText('asks the server')

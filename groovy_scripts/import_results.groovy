@@ -31,7 +31,7 @@ Script.run('import_results') { script ->
         try {
             return "results of job ${job.id}: ${image.takeOver(client, job, 'import results')}"
         } catch (RuntimeException gone) {
-            if (JOB || !gone.hasProperty('reason') || gone.reason != 'PREDICTION_NOT_FOUND')
+            if (JOB || Client.reasonOf(gone) != 'PREDICTION_NOT_FOUND')
                 throw gone // else one that was undone; an older one may be there
         }
     }

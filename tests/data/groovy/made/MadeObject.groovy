@@ -21,6 +21,9 @@ class MadeObject {
     }
 
     UUID getID() { id }
+
+    Map getMetadata() { description ? [ANNOTATION_DESCRIPTION: description] : [:] }
+
     Object getPathClass() { pathClass }
     boolean isRootObject() { false }
     boolean isTMACore() { false }
