@@ -17,6 +17,7 @@ from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import Region
 from qpbridge.core.objects import BACKGROUND_CLASS, NO_MAPPING, REGION_CLASS, ObjectKind, PathClass, PathObject
 from qpbridge.vector.raster import mend
+from qpbridge.vector.raters import agreed, rater_of
 
 UNLABELLED: Final = "(unlabelled)"
 """Extra class of what nobody annotated in a complete area where a project has no "Background"; never written back."""
@@ -129,6 +130,7 @@ def read_labels(
       ("Region*: Tumor: Stroma"), ``tissues = Tumor, Stroma`` in the metadata of an annotation or tile object that is
       unclassified or of the region class, and the same in the metadata of the entry, or tags of the entry that are
       class names, for the whole image. A tagged area labels no pixel.
+    - Where annotations name two raters or more, tissue is what STAPLE makes of their labels (``agreed``).
     - For nuclei, only cells with a nucleus, detections, and annotations of a class among the names label pixels; tile
       objects without tags mark complete areas, too.
 
@@ -145,7 +147,7 @@ def read_labels(
     """
     frame = None if bounds is None else shapely.box(bounds.x_px, bounds.y_px, bounds.right_px, bounds.bottom_px)
     counts: Counter[str] = Counter()
-    painted: list[tuple[bool, float, str, BaseGeometry, int]] = []
+    painted: list[tuple[bool, float, str, BaseGeometry, int, str | None]] = []
     tagged: list[TaggedArea] = []
     for item in objects:
         names = tags_of(item, rule.region_class)
@@ -159,12 +161,13 @@ def read_labels(
         elif label is None:
             tagged.append(_tagged_area(geometry, names or (), rule))
         else:
-            painted.append((not _is_complete(item, rule), -geometry.area, item.id, geometry, label))
+            rater = rater_of(item) if rule.subject is Subject.TISSUE else None
+            painted.append((not _is_complete(item, rule), -geometry.area, item.id, geometry, label, rater))
     painted.sort(key=lambda entry: entry[:3])
     of_image = image_tags(metadata, tags, rule.class_names)
     if of_image is not None and frame is not None:
         tagged.insert(0, _tagged_area(frame, of_image, rule))
-    shapes = tuple((geometry, label) for _, _, _, geometry, label in painted)
+    shapes = agreed([entry[3:] for entry in painted])
     return ImageLabels(shapes=shapes, tagged=tuple(tagged), mended=counts["mended"], outside=counts["outside"])
 
 
