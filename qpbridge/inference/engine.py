@@ -42,7 +42,7 @@ class Segmenter:
     classes : tuple of ModelClass
         In the order of the output channels.
     probabilities : callable
-        Turns the network's outputs into a tensor (B, K, H, W).
+        Turns the network's outputs into a tensor (B, K, H, W): of classes, or all that nuclei are decoded from.
     """
 
     network: nn.Module
@@ -53,9 +53,13 @@ class Segmenter:
     @classmethod
     def of(cls, bundle: Bundle) -> Segmenter:
         """Return the segmenter in a bundle."""
-        spec = bundle.spec
-        probabilities = family(spec.family).probabilities
-        return cls(network=bundle.network, views=spec.views, classes=spec.classes, probabilities=probabilities)
+        spec, kind = bundle.spec, family(bundle.spec.family)
+        return cls(
+            network=bundle.network,
+            views=spec.views,
+            classes=spec.classes,
+            probabilities=kind.maps or kind.probabilities,
+        )
 
     @property
     def background(self) -> int | None:

@@ -14,6 +14,7 @@ from qpbridge.core.arrays import LabelMap
 from qpbridge.core.geometry import View
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import FamilyConfig, Head, ModelClass, ModelSpec
+from qpbridge.vector.labels import Subject
 
 Outputs: TypeAlias = dict[str, Tensor]
 """What a network returns, by the name of the head."""
@@ -136,6 +137,11 @@ class Family(Generic[ConfigT]):
         For a configuration, the ``Loss`` of a batch.
     probabilities : callable
         Outputs to class probabilities, Tensor (B, K, H, W) that sums to 1 over the classes.
+    subject : Subject
+        What it learns and finds: tissue or nuclei.
+    maps : callable or None
+        Outputs to all that single nuclei are decoded from, Tensor (B, C, H, W) of values from 0 to 1: mask, marker
+        where there is one, and the classes where they are learned. None for tissue.
     shift : callable or None
         Adds a Tensor (K,) to a network's class logits for good; None where they have no such weights.
     asks_for : frozenset of str
@@ -157,6 +163,8 @@ class Family(Generic[ConfigT]):
     build: Callable[[ConfigT, int], nn.Module]
     loss: Callable[[ConfigT], Loss]
     probabilities: Callable[[Outputs], Tensor]
+    subject: Subject = Subject.TISSUE
+    maps: Callable[[Outputs], Tensor] | None = None
     shift: Callable[[nn.Module, Tensor], None] | None = None
     asks_for: frozenset[TruthPart] = frozenset()
     encoder: Callable[[ConfigT], Encode] | None = None

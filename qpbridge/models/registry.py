@@ -13,13 +13,14 @@ from qpbridge.errors import UnknownNameError
 from qpbridge.models.families.dmmn import DMMN
 from qpbridge.models.families.foveation import FOVEATION
 from qpbridge.models.families.multiscale import MULTISCALE
+from qpbridge.models.families.use_net import USE_NET
 from qpbridge.models.family import PAPER, Family
 from qpbridge.models.recipe import Recipe, Settings, parse_value, type_hints
 from qpbridge.models.spec import FamilyConfig, ModelSpec
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
-FAMILIES: tuple[Family[Any], ...] = (DMMN, MULTISCALE, FOVEATION)
+FAMILIES: tuple[Family[Any], ...] = (DMMN, MULTISCALE, USE_NET, FOVEATION)
 """All families. ``Any``: each has a configuration type of its own."""
 
 CONFIG_TYPES: Mapping[str, type[FamilyConfig]] = {item.name: item.config_type for item in FAMILIES}

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qpbridge.core.objects import REGION_CLASS, PathClass, PathObject
+from qpbridge.core.objects import REGION_CLASS, ObjectKind, PathClass, PathObject
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
 from qpbridge.models.spec import ModelClass
-from qpbridge.vector.labels import UNLABELLED, LabelRule, class_label, is_learnt, label_rule, labels_pixels
+from qpbridge.vector.labels import UNLABELLED, LabelRule, Subject, class_label, is_learnt, label_rule, labels_pixels
 
 UNLABELLED_CLASS = ModelClass(name=UNLABELLED, color_rgb=(200, 200, 200), is_written=False)
 """Extra class of what is not annotated inside ``Region*`` where a project has no "Background"; never written."""
+
+
+NUCLEUS_CLASS = ModelClass(name="Nucleus", color_rgb=(90, 60, 160))
+"""Of nuclei that have no class."""
+
+_NUCLEUS_KINDS = frozenset({ObjectKind.CELL, ObjectKind.DETECTION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +32,17 @@ class ClassChoice:
         Label of unannotated pixels inside complete areas; None where the project has no such areas.
     region_class : str
         Class of annotations that mark areas as complete.
+    subject : Subject
+        What they are classes of.
+    nucleus : int or None
+        Label of nuclei without a class.
     """
 
     classes: tuple[ModelClass, ...]
     background: int | None
     region_class: str = REGION_CLASS
+    subject: Subject = Subject.TISSUE
+    nucleus: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -40,7 +52,13 @@ class ClassChoice:
     @property
     def rule(self) -> LabelRule:
         """How annotations become labels of these classes."""
-        return LabelRule(class_names=self.names, unlabelled=self.background, region_class=self.region_class)
+        return LabelRule(
+            class_names=self.names,
+            unlabelled=self.background,
+            region_class=self.region_class,
+            subject=self.subject,
+            nucleus=self.nucleus,
+        )
 
 
 def choose_classes(
@@ -83,6 +101,56 @@ def choose_classes(
             f" annotate another class in QuPath, or mark a completely annotated area as '{region_class}', and save"
         )
     return ClassChoice(classes=tuple(classes), background=rule.unlabelled, region_class=region_class)
+
+
+def choose_nucleus_classes(
+    objects: Sequence[PathObject],
+    project_classes: Sequence[PathClass],
+    requested: Sequence[str] | None,
+    region_class: str = REGION_CLASS,
+) -> ClassChoice:
+    """Choose the classes of nuclei to train; the last class is what is no nucleus, and is never written.
+
+    Parameters
+    ----------
+    objects : sequence of PathObject
+        Of all slides; detections and cells are nuclei, or else annotations.
+    project_classes, requested, region_class
+        As for ``choose_classes``. Nuclei without a class are of class "Nucleus".
+
+    Raises
+    ------
+    NoAnnotationError
+        If there are no nuclei, or none of a requested class.
+    """
+    nuclei = [item for item in objects if item.kind in _NUCLEUS_KINDS] or [
+        item for item in objects if labels_pixels(item)
+    ]
+    used = {item.path_class.name: item.path_class for item in nuclei if item.path_class is not None}
+    learnt = {name: one for name, one in used.items() if is_learnt(one, region_class)}
+    if not nuclei or (not learnt and all(item.path_class is not None for item in nuclei)):
+        raise NoAnnotationError(
+            "the project has no nuclei to learn from: outline some in QuPath, as detections, cells or classified"
+            f" annotations, inside annotations of class '{region_class}' that mark where all are outlined"
+        )
+    listed = [item.name for item in project_classes if item.name in learnt]
+    names = list(dict.fromkeys(requested or [*listed, *sorted(learnt)]))
+    if requested:
+        _check_annotated(names, list(learnt.values()))
+    if any(item.path_class is None for item in nuclei) and not requested:
+        names.append(NUCLEUS_CLASS.name)
+    known = {item.name: item for item in (*learnt.values(), *project_classes)}
+    classes = [
+        NUCLEUS_CLASS if name == NUCLEUS_CLASS.name and name not in known else _model_class(name, known)
+        for name in names
+    ]
+    return ClassChoice(
+        classes=(*classes, UNLABELLED_CLASS),
+        background=len(classes),
+        region_class=region_class,
+        subject=Subject.NUCLEI,
+        nucleus=names.index(NUCLEUS_CLASS.name) if NUCLEUS_CLASS.name in names else None,
+    )
 
 
 def _check_annotated(names: Sequence[str], annotated: Sequence[PathClass]) -> None:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from qpbridge.core.arrays import IGNORE_INDEX, LabelMap
+from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap, LabelMap
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
 from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import TileGrid, view_region
 from qpbridge.slides.slide import Slide
+from qpbridge.vector.instances.painting import InstanceIndex
 from qpbridge.vector.raster import ShapeIndex
 
 
@@ -32,12 +33,15 @@ class LabelledSlide:
         Fitted to the model's mpp.
     shapes : tuple of (geometry, int)
         Labelled shapes in painter's order, level-0 px.
+    nuclei : tuple of geometry
+        Single nuclei, earlier ones on top; empty where tissue is learned.
     """
 
     key: str
     slide: Slide
     calibration: PixelCalibration
     shapes: tuple[tuple[BaseGeometry, int], ...]
+    nuclei: tuple[BaseGeometry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,21 @@ class Labels:
         self._classes = classes
         veils = [[_veil(patch, slide, fov) for patch in hidden if patch.slide == i] for i, slide in enumerate(slides)]
         self._indices = [ShapeIndex([*slide.shapes, *veil]) for slide, veil in zip(slides, veils, strict=True)]
+        self._nuclei = [InstanceIndex(slide.nuclei) for slide in slides]
 
     def of(self, patch: Patch, fov: FieldOfView | None = None) -> LabelMap:
         """Return the labels of a patch in a field of view, by default the finest, uint8, shape (size_px, size_px)."""
         fov = self._fov if fov is None else fov
         region = view_region(patch.center_px, fov, self._slides[patch.slide].calibration)
         return self._indices[patch.slide].rasterize(region, fov.size_px, fov.size_px)
+
+    def instances(self, patch: Patch, fov: FieldOfView) -> InstanceMap:
+        """Return the number of the nucleus at each pixel, int32, shape (size_px, size_px); 0 for none.
+
+        Numbers count from 1 in the order of the slide's nuclei.
+        """
+        region = view_region(patch.center_px, fov, self._slides[patch.slide].calibration)
+        return self._nuclei[patch.slide].rasterize(region, fov.size_px, fov.size_px)
 
     def count(self, patch: Patch) -> npt.NDArray[np.int64]:
         """Return the labelled pixels of each class in a patch, shape (K,)."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qpbridge.core.arrays import IGNORE_INDEX, LabelMap, RgbImage
+from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap, LabelMap, RgbImage
 from qpbridge.core.geometry import View
 from qpbridge.core.tiles import view_region
 from qpbridge.models.family import Encoding, Truth
@@ -114,13 +114,16 @@ class SampleMaker:
         self._seed = seed
         self._encoding = encoding
         # The finest view, and the coarsest where the model wants to know what lies around.
+        self._wants_instances = "instances" in encoding.asks_for
         self._known = (0,) if "surroundings" not in encoding.asks_for else (0, len(views) - 1)
 
     def plain(self, patch: Patch, labels: Labels) -> PatchPixels:
         """Return a patch as it is."""
         images = zip(self._reader.read(patch), self._views, strict=True)
         known = [labels.of(patch, self._views[i].fov) for i in self._known]
-        return self._sample(tuple(_center(image, view.fov.size_px) for image, view in images), known)
+        centers = tuple(_center(image, view.fov.size_px) for image, view in images)
+        instances = labels.instances(patch, self._views[0].fov) if self._wants_instances else None
+        return self._sample(centers, known, instances)
 
     def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
         """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
@@ -131,7 +134,9 @@ class SampleMaker:
             copy = elastic(self._recipe, self._extent_px, own)
         upper = self._layer(patches[sample.patch], rng, copy)
         if sample.ground is None:
-            return self._sample(upper.images(), [upper.labels(labels, i) for i in self._known])
+            return self._sample(
+                upper.images(), [upper.labels(labels, i) for i in self._known], self._instances(upper, labels)
+            )
         lower = self._layer(patches[sample.ground], rng)
         return self._pasted(upper, lower, labels)
 
@@ -148,11 +153,24 @@ class SampleMaker:
             for mask, over, under in zip(masks, upper.images(), lower.images(), strict=True)
         )
         known = [np.where(masks[i] != IGNORE_INDEX, masks[i], lower.labels(labels, i)) for i in self._known]
-        return self._sample(images, known)
+        return self._sample(images, known, self._pasted_instances(upper, lower, labels, masks[0]))
 
-    def _sample(self, images: tuple[RgbImage, ...], known: Sequence[LabelMap]) -> PatchPixels:
+    def _instances(self, layer: _Layer, labels: Labels) -> InstanceMap | None:
+        return layer.instances(labels) if self._wants_instances else None
+
+    def _pasted_instances(self, upper: _Layer, lower: _Layer, labels: Labels, mask: LabelMap) -> InstanceMap | None:
+        if not self._wants_instances:
+            return None
+        over, under = upper.instances(labels), lower.instances(labels)
+        apart = np.where(under > 0, under + over.max(initial=0), 0)
+        return np.where(mask != IGNORE_INDEX, over, apart).astype(np.int32)
+
+    def _sample(
+        self, images: tuple[RgbImage, ...], known: Sequence[LabelMap], instances: InstanceMap | None
+    ) -> PatchPixels:
         truth = Truth(
             labels=known[0],
+            instances=instances,
             surroundings=known[-1] if len(known) > 1 else None,
             mpp=self._views[0].fov.mpp,
             classes=self._encoding.classes,
@@ -185,6 +203,10 @@ class _Layer:
         view = self.views[position]
         wide = labels.of(self.patch, self.reader.views[position].fov)
         return self.warp.labels(wide, self._ratio(view), view.fov.size_px)
+
+    def instances(self, labels: Labels) -> InstanceMap:
+        wide = labels.instances(self.patch, self.reader.views[0].fov)
+        return self.warp.instances(wide, self.views[0].fov.size_px)
 
     def _ratio(self, view: View) -> float:
         return view.fov.mpp / self.views[0].fov.mpp

@@ -11,7 +11,6 @@ from qpbridge.core.backend import BackendChoice
 from qpbridge.core.geometry import Region
 from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError
-from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
 
 AnnotationsMode: TypeAlias = Literal["replace", "add"]
 """Whether annotations given with a request take the place of an entry's saved objects, or join them."""
@@ -111,7 +110,11 @@ class PredictRequest:
         See ``BackendChoice``.
     gzip : bool
         Write ``.geojson.gz``.
-    min_area_um2, smooth_um : float
+    min_area_um2 : float or None
+        Smaller regions join a neighbor, smaller nuclei are left out; what suits the family where None.
+    cell_um : float
+        Nuclei become cells that reach so far out, where no neighbor is nearer; 0 gives detections, µm.
+    smooth_um : float
         See ``Outlining``.
     use_tissue_mask : bool
         Leave blank glass out.
@@ -142,8 +145,9 @@ class PredictRequest:
     path_map: tuple[str, ...] = ()
     backend: BackendChoice = "auto"
     gzip: bool = False
-    min_area_um2: float = DEFAULT_MIN_AREA_UM2
+    min_area_um2: float | None = None
     smooth_um: float = 0.0
+    cell_um: float = 0.0
     use_tissue_mask: bool = True
     margin_px: int | None = None
     seed: int = 0
@@ -168,7 +172,9 @@ class PredictRegionRequest:
         Level-0 px; objects end at its borders, and at those of the image. The whole image where None.
     entry : str or None
         Id or image name; may be None for a slide, and for a project of one entry.
-    mpp, device, path_map, min_area_um2, smooth_um, use_tissue_mask, margin_px, seed, annotations, annotations_mode
+    mpp, device, path_map, min_area_um2, smooth_um, cell_um, use_tissue_mask, margin_px, seed, annotations
+        As for ``PredictRequest``; objects lie in both the region and the annotations.
+    annotations_mode : {"replace", "add"}
         As for ``PredictRequest``; objects lie in both the region and the annotations.
     """
 
@@ -179,8 +185,9 @@ class PredictRegionRequest:
     mpp: float | None = None
     device: str = "auto"
     path_map: tuple[str, ...] = ()
-    min_area_um2: float = DEFAULT_MIN_AREA_UM2
+    min_area_um2: float | None = None
     smooth_um: float = 0.0
+    cell_um: float = 0.0
     use_tissue_mask: bool = True
     margin_px: int | None = None
     seed: int = 0

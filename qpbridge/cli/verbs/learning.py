@@ -12,7 +12,6 @@ from qpbridge.cli.running import carry_out
 from qpbridge.cli.verb import verb
 from qpbridge.cli.verbs.reports import TELLING
 from qpbridge.cli.working import working
-from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2
 from qpbridge.workflows.entries.naming import RESULTS_FOLDER, default_results
 from qpbridge.workflows.requests import EvaluateRequest, PredictRequest, TrainRequest
 
@@ -102,8 +101,16 @@ def predict(
     ] = None,
     gzip: Annotated[bool, typer.Option("--gzip", help="Write .geojson.gz.")] = False,
     min_area_um2: Annotated[
-        float, typer.Option("--min-area-um2", min=0, help="Smaller regions join their neighbor.")
-    ] = DEFAULT_MIN_AREA_UM2,
+        float | None,
+        typer.Option(
+            "--min-area-um2",
+            min=0,
+            help="Smaller regions join their neighbor, smaller nuclei are left out; default: 200, nuclei 3.125.",
+        ),
+    ] = None,
+    cell_um: Annotated[
+        float, typer.Option("--cell-um", min=0, help="Nuclei become cells that reach so far out of them.")
+    ] = 0.0,
     smooth_um: Annotated[
         float, typer.Option("--smooth-um", min=0, help="Smooth outlines by this much; neighbors still share borders.")
     ] = 0.0,
@@ -150,6 +157,7 @@ def predict(
             gzip=gzip,
             min_area_um2=min_area_um2,
             smooth_um=smooth_um,
+            cell_um=cell_um,
             use_tissue_mask=not no_tissue_mask,
             margin_px=overlap,
             seed=seed,

@@ -19,12 +19,13 @@ from qpbridge.errors import InvalidValueError
 from qpbridge.models.backbones.published import RESNET18_CHANNELS, Weights, timm_network
 from qpbridge.models.blocks import as_it_is, initialize, optical_density
 from qpbridge.models.encoder_decoder import Decoder, Encoder
-from qpbridge.models.family import Encode, Outputs, Truth
+from qpbridge.models.family import PAPER, Encode, Family, Loss, Outputs, Targets, Truth
 from qpbridge.models.losses import weighted_cross_entropy
 from qpbridge.models.nuclei.loss import bce_dice
 from qpbridge.models.nuclei.targets import nucleus_marker, nucleus_mask
 from qpbridge.models.recipe import Count, NotNegative, Positive, Recipe, Share
 from qpbridge.models.spec import FamilyConfig, Head
+from qpbridge.vector.labels import Subject
 
 MASK: Final = "mask"
 MARKER: Final = "marker"
@@ -263,7 +264,7 @@ def heads(config: UseNetConfig, classes: int) -> tuple[Head, ...]:
 def encoder(config: UseNetConfig) -> Encode:
     """Return what makes the targets of a sample: mask, marker, and the classes of nuclei.
 
-    All nuclei are annotated wherever the sample has a label.
+    All nuclei are annotated wherever the sample has a label; the last label is that of what is no nucleus.
     """
 
     def encode(truth: Truth) -> dict[str, npt.NDArray[Any]]:
@@ -279,34 +280,33 @@ def encoder(config: UseNetConfig) -> Encode:
     return encode
 
 
-def loss(config: UseNetConfig, outputs: Outputs, targets: Mapping[str, Tensor], class_weights: Tensor) -> Tensor:
-    """Return the loss of a batch, a scalar.
+def loss(config: UseNetConfig) -> Loss:
+    """Return the loss of a configuration; the weight of the last class, of what is no nucleus, does not count."""
 
-    Parameters
-    ----------
-    config : UseNetConfig
-        Shares of the parts.
-    outputs : dict of Tensor
-        What the network returned.
-    targets : mapping of str to Tensor, each (B, H, W)
-        From ``encoder``, by the name of the output.
-    class_weights : Tensor of float, shape (K,)
-        Weight of each class.
-    """
-    binary = [name for name in (MASK, MARKER) if name in outputs]
-    logits = torch.cat([outputs[name] for name in binary], dim=1)
-    cost = bce_dice(logits, torch.stack([targets[name] for name in binary], dim=1), config.dice_share)
-    if CLASSES not in outputs:
-        return cost
-    return cost + config.class_cost * weighted_cross_entropy(outputs[CLASSES], targets[CLASSES], class_weights)
+    def cost(outputs: Outputs, targets: Targets, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        binary = [name for name in (MASK, MARKER) if name in outputs]
+        logits = torch.cat([outputs[name] for name in binary], dim=1)
+        parted = bce_dice(logits, torch.stack([targets[name] for name in binary], dim=1), config.dice_share)
+        if CLASSES not in outputs:
+            return parted
+        named = weighted_cross_entropy(outputs[CLASSES], targets[CLASSES], class_weights[:-1], label_smoothing)
+        return parted + config.class_cost * named
+
+    return cost
 
 
-def probabilities(outputs: Outputs) -> Outputs:
-    """Return probabilities by output: of mask and marker each on its own, of the classes together 1."""
-    return {
-        name: logits.float().softmax(dim=1) if name == CLASSES else logits.float().sigmoid()
-        for name, logits in outputs.items()
-    }
+def probabilities(outputs: Outputs) -> Tensor:
+    """Return the probability of each class of nuclei, and last of what is no nucleus, (B, K, H, W)."""
+    nucleus = outputs[MASK].float().sigmoid()
+    own = outputs[CLASSES].float().softmax(dim=1) if CLASSES in outputs else 1.0
+    return torch.cat([nucleus * own, 1 - nucleus], dim=1)
+
+
+def maps(outputs: Outputs) -> Tensor:
+    """Return mask, marker where there is one, and classes where they are learned, (B, C, H, W)."""
+    binary = [outputs[name].float().sigmoid() for name in (MASK, MARKER) if name in outputs]
+    own = [outputs[CLASSES].float().softmax(dim=1)] if CLASSES in outputs else []
+    return torch.cat([*binary, *own], dim=1)
 
 
 RECIPE: Final = Recipe(
@@ -344,6 +344,7 @@ SMALL: Final[Mapping[str, object]] = {
     "epochs": 16,
     "samples_per_epoch": 480,
     "ema_decay": 0.99,
+    "selection_tolerance": 0.1,
     # data
     "stride_px": 32,
     # augmentation
@@ -353,3 +354,24 @@ SMALL: Final[Mapping[str, object]] = {
     "scale_jitter": 0.2,
 }
 """Trains in minutes on two CPU cores. Departs from Rahmon et al. 2022 in every value named here; not tuned yet."""
+
+USE_NET: Final = Family(
+    name="use_net",
+    title="Rahmon et al. 2022, extended USE-Net for nuclei in H&E",
+    config_type=UseNetConfig,
+    recipe=RECIPE,
+    presets={PAPER: {}, "small": SMALL},
+    variants=tuple(ENCODERS),
+    paper_classes=2,
+    views=views,
+    # The last class of a model is what is no nucleus; no output is its own.
+    heads=lambda config, classes: heads(config, classes - 1),
+    divisor=divisor,
+    build=lambda config, classes: UseNet(config, classes - 1),
+    loss=loss,
+    probabilities=probabilities,
+    subject=Subject.NUCLEI,
+    maps=maps,
+    asks_for=frozenset({"instances"}),
+    encoder=encoder,
+)

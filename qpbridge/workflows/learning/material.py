@@ -18,11 +18,11 @@ from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import FamilyConfig, ModelSpec
 from qpbridge.qupath.project import Project
 from qpbridge.training.balancing import Counts
-from qpbridge.training.classes import ClassChoice, choose_classes
+from qpbridge.training.classes import ClassChoice, choose_classes, choose_nucleus_classes
 from qpbridge.training.fitting.loop import PatchSet
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
 from qpbridge.training.splitting import held_back_patches, held_back_slides
-from qpbridge.vector.labels import labels_pixels
+from qpbridge.vector.labels import Subject, labels_pixels
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
 from qpbridge.workflows.entries.sources import sources_in
@@ -91,7 +91,8 @@ def gather_material(plan: Plan, gathering: Gathering, stack: contextlib.ExitStac
         If the annotations do not suffice.
     """
     request = plan.request
-    choice = choose_classes(gathering.objects, gathering.project_classes, request.classes, request.region_class)
+    choose = {Subject.TISSUE: choose_classes, Subject.NUCLEI: choose_nucleus_classes}[plan.family.subject]
+    choice = choose(gathering.objects, gathering.project_classes, request.classes, request.region_class)
     spec = plan.family.spec(plan.config, choice.classes)
     opened = gathering.open(spec.views[0].fov.mpp, choice, stack)
     held_back = _named(request, opened, gathering.failures, progress)

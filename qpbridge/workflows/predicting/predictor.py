@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -12,13 +13,22 @@ from qpbridge.core.progress import Progress
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
 from qpbridge.inference.engine import Engine, Segmenter
 from qpbridge.inference.interest import Interest
+from qpbridge.inference.nuclei.decoding import Decoding
+from qpbridge.inference.nuclei.harvesting import Harvesting
+from qpbridge.inference.nuclei.objects import Labelling, to_objects
+from qpbridge.inference.nuclei.predicting import Finding, predict_nuclei
 from qpbridge.inference.objects import Identity, Outlining, outlines, to_annotations
 from qpbridge.inference.predicting import Scene, predict_labels
 from qpbridge.models.bundle import Bundle
+from qpbridge.models.registry import family
 from qpbridge.slides.tissue import tissue_mask
+from qpbridge.vector.labels import Subject
 from qpbridge.vector.polygons import LabelledPolygon
 from qpbridge.workflows.entries.sources import OpenedSource, Source
 from qpbridge.workflows.requests import PredictRegionRequest, PredictRequest
+
+_ALONE_PX: Final = 4096**2
+"""Up to so many pixels, nuclei are made in this process: others take seconds to start."""
 
 _COARSER_MAX: Final = 1.5
 """How much coarser than the model's a slide's pixels may be before the user is told."""
@@ -76,8 +86,13 @@ class Predictor:
         self.progress = progress
         self.runtime = Runtime.suited_to(choose_device(request.device))
         self.threads = use_available_cores()
-        self.outlining = Outlining(min_area_um2=request.min_area_um2, smooth_um=request.smooth_um)
+        least_um2 = {} if request.min_area_um2 is None else {"min_area_um2": request.min_area_um2}
+        self.outlining = Outlining(smooth_um=request.smooth_um, **least_um2)
+        self.decoding = Decoding()
+        if request.min_area_um2 is not None:
+            self.decoding = replace(self.decoding, min_area_um2=request.min_area_um2)
         torch.manual_seed(request.seed)
+        self.finds_nuclei = family(bundle.spec.family).subject is Subject.NUCLEI
         self.engine = Engine(Segmenter.of(bundle), self.runtime, progress)
 
     def scene(self, source: Source, opened: OpenedSource, interest: Interest | None) -> Scene:
@@ -102,6 +117,8 @@ class Predictor:
 
     def objects(self, source: Source, opened: OpenedSource, interest: Interest | None) -> list[PathObject]:
         """Return the objects of a slide, or of the areas of interest on it."""
+        if self.finds_nuclei:
+            return self._nuclei(source, opened, interest)
         scene = self.scene(source, opened, interest)
         mosaic = predict_labels(self.engine, scene, self.progress, self.request.margin_px, f"predict {source.name}")
         stage = f"outline {source.name}"
@@ -112,6 +129,33 @@ class Predictor:
         self.progress.objects += len(objects)
         self.progress.report(stage, 1, 1)
         return objects
+
+    def _nuclei(self, source: Source, opened: OpenedSource, interest: Interest | None) -> list[PathObject]:
+        spec, request = self.bundle.spec, self.request
+        harvesting = Harvesting(decoding=self.decoding, mpp=spec.views[0].fov.mpp, cell_um=request.cell_um)
+        finding = Finding(
+            layers={head.name: head.channels for head in spec.heads},
+            harvesting=harvesting,
+            workers=self._workers(opened),
+            margin_px=request.margin_px,
+        )
+        scene = self.scene(source, opened, interest)
+        found = predict_nuclei(self.engine, scene, finding, self.progress, f"predict {source.name}")
+        labelling = Labelling(
+            classes=spec.classes,
+            identity=Identity(slide=opened.slide.fingerprint, model=self.bundle.digest),
+            are_cells=request.cell_um > 0,
+        )
+        placement = found.placement(opened.region, opened.calibration)
+        objects = to_objects(found.nuclei, placement, labelling, interest)
+        self.progress.objects += len(objects)
+        return objects
+
+    def _workers(self, opened: OpenedSource) -> int:
+        """Return how many processes make nuclei: none for what is done before they have started."""
+        mpp = self.bundle.spec.views[0].fov.mpp
+        model_px = opened.region.width_px * opened.region.height_px * opened.calibration.pixel_area_um2 / mpp**2
+        return 0 if model_px < _ALONE_PX else max(1, self.threads // 2)
 
     def annotations(self, polygons: Sequence[LabelledPolygon], opened: OpenedSource) -> list[PathObject]:
         """Return the objects that some outlines on a slide make."""

@@ -22,7 +22,7 @@ from qpbridge.workflows.predicting.predictor import Predictor
 from qpbridge.workflows.predicting.results import SUMMARY_FILE, SlideResult, summary_csv
 from qpbridge.workflows.requests import PredictRequest
 
-DECISIVE: Final = ("mpp", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed")
+DECISIVE: Final = ("mpp", "min_area_um2", "smooth_um", "cell_um", "use_tissue_mask", "margin_px", "seed")
 """Parameters that objects depend on. The device decides the rounding only."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from qpbridge.core.geometry import Region
+from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError
 from qpbridge.inference.interest import Interest
@@ -17,7 +18,6 @@ from qpbridge.inference.predicting import label_rows
 from qpbridge.inference.streaming import stream_outlines
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import feature_lines
-from qpbridge.vector.polygons import LabelledPolygon
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.sources import OpenedSource, Source, is_project, sources_of_project, sources_of_slides
 from qpbridge.workflows.predicting.areas import interest_of
@@ -126,9 +126,8 @@ def predict_region(
         assert interest is not None
         tally = Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
         # Closed before the slide is, since other threads read it ahead.
-        with contextlib.closing(_polygons(predictor, source, opened, interest)) as found:
-            for polygons in found:
-                objects = predictor.annotations(polygons, opened)
+        with contextlib.closing(_objects(predictor, source, opened, interest)) as found:
+            for objects in found:
                 tally.add(objects)
                 for payload, count in chunks(feature_lines(objects)):
                     noted.raise_if_cancelled()
@@ -166,13 +165,18 @@ def chunks(lines: Iterator[bytes], most: int = CHUNK_MAX_BYTES) -> Iterator[tupl
         yield bytes(pending), count
 
 
-def _polygons(
+def _objects(
     predictor: Predictor, source: Source, opened: OpenedSource, interest: Interest
-) -> Generator[list[LabelledPolygon], None, None]:
+) -> Generator[list[PathObject], None, None]:
+    if predictor.finds_nuclei:
+        yield predictor.objects(source, opened, interest)
+        predictor.progress.objects = 0  # counted when they leave
+        return
     scene = predictor.scene(source, opened, interest)
     margin_px, stage = predictor.request.margin_px, f"predict {source.name}"
     with contextlib.closing(label_rows(predictor.engine, scene, predictor.progress, margin_px, stage)) as rows:
-        yield from stream_outlines(rows, opened.calibration, predictor.outlining, interest, opened.region)
+        for polygons in stream_outlines(rows, opened.calibration, predictor.outlining, interest, opened.region):
+            yield predictor.annotations(polygons, opened)
 
 
 def _source(request: PredictRegionRequest) -> Source:

@@ -7,8 +7,8 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
-from qpbridge.training.classes import UNLABELLED_CLASS, ClassChoice, choose_classes
-from qpbridge.vector.labels import LabelRule
+from qpbridge.training.classes import UNLABELLED_CLASS, ClassChoice, choose_classes, choose_nucleus_classes
+from qpbridge.vector.labels import LabelRule, Subject
 
 RED, GREEN, BLUE, GRAY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)
 PROJECT_CLASSES = (PathClass("Tumor", RED), PathClass("Stroma", GREEN), PathClass("Background", GRAY))
@@ -170,3 +170,37 @@ def test_one_class_alone_cannot_be_told_apart() -> None:
         chosen("Tumor", "Stroma", requested=["Tumor"])
     with pytest.raises(TooFewClassesError, match="only 'Background'"):
         chosen("Region*", "Tumor", requested=["Background"])
+
+
+def nucleus(kind: ObjectKind, name: str | None) -> PathObject:
+    path_class = None if name is None else PathClass(name, (1, 2, 3))
+    return PathObject(id=f"{kind}{name}", kind=kind, geometry=box(0, 0, 5, 5), path_class=path_class)
+
+
+def test_classes_of_nuclei_are_those_of_detections_and_last_what_is_none() -> None:
+    region = PathObject(
+        id="r", kind=ObjectKind.ANNOTATION, geometry=box(0, 0, 9, 9), path_class=PathClass("Region*", (0, 0, 0))
+    )
+    tissue = nucleus(ObjectKind.ANNOTATION, "Fat")
+    found = [nucleus(ObjectKind.DETECTION, name) for name in ("Tumor", "Other", "Ignore*")]
+
+    choice = choose_nucleus_classes([region, tissue, *found], [PathClass("Tumor", (9, 0, 0))], None)
+
+    assert choice.names == ("Tumor", "Other", "(unlabelled)")
+    assert (choice.background, choice.nucleus, choice.subject) == (2, None, Subject.NUCLEI)
+    assert [item.is_written for item in choice.classes] == [True, True, False]
+    assert choice.rule.unlabelled == 2
+
+
+def test_nuclei_without_a_class_are_nuclei() -> None:
+    choice = choose_nucleus_classes([nucleus(ObjectKind.DETECTION, None)], [], None)
+
+    assert choice.names == ("Nucleus", "(unlabelled)")
+    assert choice.nucleus == 0
+
+
+def test_a_project_without_nuclei_is_refused() -> None:
+    with pytest.raises(NoAnnotationError, match="no nuclei"):
+        choose_nucleus_classes([], [], None)
+    with pytest.raises(NoAnnotationError, match="'Stroma'"):
+        choose_nucleus_classes([nucleus(ObjectKind.CELL, "Tumor")], [], ["Stroma"])

@@ -364,3 +364,40 @@ def test_turned_patches_show_tissue_and_labels_up_to_their_corners() -> None:
     np.testing.assert_array_equal(
         plain.views[0], wide.slide.read(Region(x_px=56, y_px=56, width_px=16, height_px=16), 16, 16)
     )
+
+
+def test_single_nuclei_move_with_their_labels() -> None:
+    squares = [box(20, 20, 40, 40), box(36, 30, 60, 50)]
+    shapes = ((box(0, 0, 96, 96), 1), *((square, 0) for square in squares))
+    slide = LabelledSlide(
+        key="1",
+        slide=Slide(ArraySource([np.zeros((96, 96, 3), np.uint8)])),
+        calibration=PixelCalibration.square(0.5),
+        shapes=shapes,
+        nuclei=tuple(reversed(squares)),
+    )
+    seen: list[Truth] = []
+
+    def encode(truth: Truth) -> dict[str, npt.NDArray[np.float32]]:
+        seen.append(truth)
+        return {}
+
+    recipe = replace(NO_CHANGE, rotation_p=1, scale_jitter=0.1, flip_p=0.5)
+    encoding = Encoding(classes=2, asks_for=frozenset({"instances"}), encode=encode)
+    maker = SampleMaker(PatchReader([slide], with_rims(VIEWS, recipe)), VIEWS, recipe, 0, encoding)
+    labels, patch = Labels([slide], VIEWS[0].fov, 2), patch_at(40, 38)
+
+    maker.plain(patch, labels)
+    for turn in range(20):
+        maker.augmented(Sample(0), [patch], labels, (1, turn))
+    pasted = maker.augmented(Sample(0, ground=0), [patch], labels, (2, 0))
+
+    for truth in seen:
+        assert truth.instances is not None
+        np.testing.assert_array_equal(truth.instances > 0, truth.labels == 0)
+    # Where two overlap, the later annotation lies on top: its number is the first.
+    plain = seen[0].instances
+    assert plain is not None
+    assert set(np.unique(plain)) == {0, 1, 2}
+    assert plain[35 - 30, 38 - 32] == 1
+    assert pasted.labels.shape == (16, 16)

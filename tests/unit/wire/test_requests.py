@@ -54,6 +54,7 @@ PREDICTING: dict[str, Any] = {
     "path_map": ("C:/=/mnt/c",),
     "min_area_um2": 0.0,
     "smooth_um": 1.5,
+    "cell_um": 2.5,
     "use_tissue_mask": False,
     "margin_px": 0,
     "seed": 2**40,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from qpbridge.cli.app import app
 from qpbridge.evaluation.confusion import ConfusionMatrix
+from qpbridge.inference.nuclei.decoding import Decoding
 from qpbridge.inference.objects import DEFAULT_MIN_AREA_UM2
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
@@ -163,10 +164,10 @@ def test_predict_has_the_workflows_defaults(workflow_is: Callable[..., list[Any]
 def test_help_states_the_default_of_the_smallest_region() -> None:
     told = " ".join(invoke("predict", "--help").output.split())
 
-    stated = re.search(r"join their neighbor\. \[default: (\d+)\.", told)
+    stated = re.search(r"left out; default: (\d+), nuclei ([\d.]+)\. ", told)
 
     assert stated is not None
-    assert float(stated[1]) == DEFAULT_MIN_AREA_UM2
+    assert (float(stated[1]), float(stated[2])) == (DEFAULT_MIN_AREA_UM2, Decoding().min_area_um2)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_the_gradient_reaches_every_parameter(variant: str) -> None:
     config = UseNetConfig(variant=variant, width=4, patch_px=64, weights="random", class_head=True)
     network = UseNet(config, 3).train()
 
-    use_net.loss(config, network(_image(batch=2)), _targets(batch=2), torch.ones(3)).backward()
+    use_net.loss(config)(network(_image(batch=2)), _targets(batch=2), torch.ones(4)).backward()
 
     # A bias before a batch norm shifts nothing: what it gets is rounding.
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -149,11 +149,11 @@ def test_classes_cost_in_nuclei_only_and_by_their_weight() -> None:
         name: torch.randn(1, k, 8, 8, generator=draw) for name, k in (("mask", 1), ("marker", 1), ("classes", 3))
     }
     targets = _targets(8)
-    plain = use_net.loss(config, {name: outputs[name] for name in ("mask", "marker")}, targets, torch.ones(3))
+    plain = use_net.loss(config)({name: outputs[name] for name in ("mask", "marker")}, targets, torch.ones(4))
     targets["classes"][:] = IGNORE_INDEX
     targets["classes"][0, 2, 5] = 1
 
-    cost = use_net.loss(config, outputs, targets, torch.tensor([1.0, 0.5, 1.0])) - plain
+    cost = use_net.loss(config)(outputs, targets, torch.tensor([1.0, 0.5, 1.0, 9.0])) - plain
 
     assert cost.item() == pytest.approx(-2 * outputs["classes"][0, :, 2, 5].log_softmax(0)[1].item(), rel=1e-4)
 
@@ -163,14 +163,28 @@ def test_without_a_marker_the_mask_alone_is_learned() -> None:
 
     targets = {"mask": _targets(8)["mask"]}
 
-    assert torch.isfinite(use_net.loss(config, {"mask": mask}, targets, torch.ones(1)))
+    assert torch.isfinite(use_net.loss(config)({"mask": mask}, targets, torch.ones(1)))
 
 
-def test_probabilities_are_of_each_output_on_its_own() -> None:
-    outputs = use_net.probabilities({"mask": torch.zeros(1, 1, 2, 2), "classes": torch.randn(1, 3, 2, 2)})
+def test_probabilities_are_of_the_classes_of_nuclei_and_last_of_what_is_none() -> None:
+    outputs = {"mask": torch.zeros(1, 1, 2, 2), "marker": torch.randn(1, 1, 2, 2), "classes": torch.randn(1, 3, 2, 2)}
 
-    assert (outputs["mask"] == 0.5).all()
-    np.testing.assert_allclose(outputs["classes"].sum(1), 1, rtol=1e-6)
+    shares = use_net.probabilities(outputs)
+
+    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(shares[:, -1], 0.5)
+    np.testing.assert_allclose(shares[:, :3], 0.5 * outputs["classes"].softmax(1), rtol=1e-6)
+    assert use_net.probabilities({"mask": torch.zeros(1, 1, 2, 2)}).shape == (1, 2, 2, 2)
+
+
+def test_nuclei_are_decoded_from_every_output_on_its_own() -> None:
+    outputs = {"mask": torch.zeros(1, 1, 2, 2), "marker": torch.ones(1, 1, 2, 2), "classes": torch.randn(1, 3, 2, 2)}
+
+    maps = use_net.maps(outputs)
+
+    np.testing.assert_allclose(maps[0, :2, 0, 0], [0.5, 1 / (1 + np.exp(-1))], rtol=1e-6)
+    np.testing.assert_allclose(maps[:, 2:].sum(1), 1, rtol=1e-6)
+    assert use_net.maps({"mask": outputs["mask"]}).shape == (1, 1, 2, 2)
 
 
 @torch.no_grad()
