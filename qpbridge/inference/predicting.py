@@ -111,7 +111,7 @@ class Mosaic:
 
     def shown(self, tile: Tile, interest: Interest | None) -> Mask | None:
         """Return which pixels of the ``window`` of a tile are of interest; None where that is all of them."""
-        touched = None if interest is None else interest.touched(_core(self.grid, tile), tile.width, tile.height)
+        touched = None if interest is None else interest.touched(core_of(self.grid, tile), tile.width, tile.height)
         if touched is None:
             return None
         rows, columns = self.window(tile)
@@ -212,9 +212,10 @@ def prepare(engine: Engine, scene: Scene, margin_px: int | None = None, reach_px
     mosaic = Mosaic.blank(grid, scene.interest)
     tiles = []
     for tile in grid:
-        if mosaic.labels[mosaic.window(tile, reach_px)].size == 0 or not _is_wanted(scene, _core(grid, tile, reach_px)):
+        is_outside = mosaic.labels[mosaic.window(tile, reach_px)].size == 0
+        if is_outside or not _is_wanted(scene, core_of(grid, tile, reach_px)):
             continue
-        if scene.tissue is None or scene.tissue.covers(_core(grid, tile)):
+        if scene.tissue is None or scene.tissue.covers(core_of(grid, tile)):
             tiles.append(tile)
         elif background is not None:
             _paint(mosaic, tile, np.full((tile.height, tile.width), background, np.uint8), scene.interest)
@@ -245,7 +246,8 @@ def _cut(begin: int, length: int, most: int) -> slice:
     return slice(first, max(first, min(begin + length, most)))
 
 
-def _core(grid: TileGrid, tile: Tile, reach_px: int = 0) -> Region:
+def core_of(grid: TileGrid, tile: Tile, reach_px: int = 0) -> Region:
+    """Return the core of a tile, grown by so many mosaic px, in level-0 px."""
     return Region(
         x_px=grid.region.x_px + (tile.x - reach_px) * grid.downsample_x,
         y_px=grid.region.y_px + (tile.y - reach_px) * grid.downsample_y,

@@ -105,6 +105,28 @@ class Loss(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a network says of a place as a whole.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes a dict of the views and returns a dict with a Tensor (B, M) of measurements, M values a place.
+    views : tuple of View
+        What it needs to see.
+    head : str
+        Name of the measurements in what it returns.
+    names : tuple of str
+        Of the M measurements, with their units, as QuPath is to show them.
+    """
+
+    network: nn.Module
+    views: tuple[View, ...]
+    head: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family(Generic[ConfigT]):
     """A family of networks.
 
@@ -148,6 +170,8 @@ class Family(Generic[ConfigT]):
         Parts of ``Truth`` that ``encoder`` needs.
     encoder : callable or None
         For a configuration, what makes further targets of a sample; None where the labels are all.
+    survey : callable or None
+        For a network and its configuration, its ``Survey``, or None where that variant has none.
     """
 
     name: str
@@ -168,6 +192,7 @@ class Family(Generic[ConfigT]):
     shift: Callable[[nn.Module, Tensor], None] | None = None
     asks_for: frozenset[TruthPart] = frozenset()
     encoder: Callable[[ConfigT], Encode] | None = None
+    survey: Callable[[nn.Module, ConfigT], Survey | None] | None = None
 
     def spec(self, config: ConfigT, classes: Sequence[ModelClass]) -> ModelSpec:
         """Return the spec of a configuration for some classes."""

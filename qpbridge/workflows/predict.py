@@ -19,7 +19,7 @@ from qpbridge.qupath.reconcile import reconcile
 from qpbridge.qupath.write_back import DataFingerprint, without_qupath
 from qpbridge.workflows.entries.annotations import with_annotations
 from qpbridge.workflows.entries.failures import Failures, one_by_one
-from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, results_file, results_stem
+from qpbridge.workflows.entries.naming import RUN_FILE, distinct_stems, places_file, results_file, results_stem
 from qpbridge.workflows.entries.sources import (
     OpenedSource,
     Source,
@@ -56,6 +56,9 @@ def predict(
     replaced, what they drew, edited or locked stays, what they deleted does not come back (``reconcile``). What
     this run adds and replaces is kept beside the results, so that it can be undone. Where the request says so, what it
     found goes into the project, too, if that can be done without losing anything (``write_back``).
+
+    What a model says of places (foveation: which fields it prefers) lies in a file of its own beside the results, as
+    tile objects with measurements: every run makes it anew, and nobody edits it.
 
     Parameters
     ----------
@@ -149,6 +152,9 @@ def _write(
     if written.mended or written.dropped:
         progress.warn(f"{source.label}: {written.mended} outlines mended, {written.dropped} left out")
     tally.add(found.objects)
+    places = predictor.places(opened, interest)
+    if places is not None:
+        write_objects(places_file(file), places)
     put = None
     if run.writes_back:
         step = ProjectStep(file.parent, run.job_id, history.stem)

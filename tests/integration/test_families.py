@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import shapely
 
+from qpbridge.core.objects import ObjectKind
 from qpbridge.core.progress import SilentProgress
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import read_objects
@@ -15,6 +16,7 @@ from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, ma
 from qpbridge.slides.synthetic.annotations import partial_annotations
 from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.vector.raster import rasterize
+from qpbridge.workflows.entries.naming import places_file
 from qpbridge.workflows.predict import PredictRequest, predict
 from qpbridge.workflows.train import TrainReport, TrainRequest, train
 
@@ -97,6 +99,7 @@ def test_the_bundle_labels_a_slide_that_it_never_saw(report: TrainReport, projec
         PredictRequest(inputs=(slide,), model=report.bundle, out=out, device="cpu"), SilentProgress()
     ).results
 
+    _check_places(places_file(result.file), report)
     objects = read_objects(result.file).objects
     assert shapely.is_valid([item.geometry for item in objects]).all()
     assert {item.path_class.name for item in objects if item.path_class} <= set(TOLD_APART)
@@ -108,3 +111,23 @@ def test_the_bundle_labels_a_slide_that_it_never_saw(report: TrainReport, projec
     known = [label for label, item in enumerate(CLASSES) if item.name in TOLD_APART]
     judged = sum((truth == label) for label in known) > 0
     assert (predicted[judged] == truth[judged]).mean() > 0.5
+
+
+def _check_places(file: Path, report: TrainReport) -> None:
+    """Foveation tells which fields it prefers, tile by tile; others tell nothing."""
+    assert file.exists() == (report.bundle.name == "foveation")
+    if not file.exists():
+        return
+    tiles = read_objects(file).objects
+    assert {item.kind for item in tiles} == {ObjectKind.TILE}
+    names = ["Field of 256 µm", "Field of 512 µm", "Mean field µm"]
+    assert all(list(item.measurements) == names for item in tiles)
+    for fine, coarse, mean_um in (item.measurements.values() for item in tiles):
+        assert fine + coarse == pytest.approx(1, abs=1e-4)
+        assert mean_um == pytest.approx(256 * fine + 512 * coarse, rel=1e-3)
+    assert len({item.measurements["Mean field µm"] for item in tiles}) > 1
+    geometries = [item.geometry for item in tiles]
+    assert shapely.union_all(geometries).area == pytest.approx(sum(one.area for one in geometries))
+    left, top, right, bottom = shapely.total_bounds(geometries)
+    assert min(left, top) >= 0
+    assert max(right, bottom) <= EDGE_PX

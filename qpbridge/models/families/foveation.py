@@ -20,7 +20,7 @@ from qpbridge.errors import InvalidValueError
 from qpbridge.models.backbones.published import Weights
 from qpbridge.models.backbones.segmenters import HighResolutionNet, Padded, UNet
 from qpbridge.models.blocks import PIXELS, center, initialize
-from qpbridge.models.family import LABELS, PAPER, Family, Outputs, Targets
+from qpbridge.models.family import LABELS, PAPER, Family, Outputs, Survey, Targets
 from qpbridge.models.losses import weighted_cross_entropy
 from qpbridge.models.recipe import SMALL_TRAINING, Count, CountOrZero, Positive, Recipe
 from qpbridge.models.spec import FamilyConfig, Head
@@ -144,7 +144,8 @@ def average_field_px(weights_BD: Tensor, fields_px: Sequence[int]) -> Tensor:
     ----------
     Jin et al. 2020, sec. 4: average patch size map.
     """
-    return weights_BD @ weights_BD.new_tensor(fields_px)
+    # No matrix product: under autocast it would round to three digits.
+    return (weights_BD * weights_BD.new_tensor(fields_px)).sum(dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +326,30 @@ def probabilities(outputs: Outputs) -> Tensor:
     return outputs[LOGITS].float().softmax(dim=1)
 
 
+class Preference(nn.Module):
+    """Which fields a network prefers: their weights, and the mean of their extents, µm."""
+
+    def __init__(self, network: Foveation) -> None:
+        super().__init__()
+        assert network.module is not None
+        self.module, self.pixels, self.config = network.module, network.pixels, network.config
+
+    def forward(self, views: dict[str, Tensor]) -> Outputs:
+        """Return D weights and the mean extent of each place, (B, D + 1)."""
+        weights = at_center(self.module(self.pixels(views[GLANCE])))
+        mean_um = self.config.mpp * average_field_px(weights, self.config.fields_px)
+        return {FIELDS: torch.cat([weights, mean_um[:, None]], dim=1)}
+
+
+def survey(network: nn.Module, config: FoveationConfig) -> Survey | None:
+    """Return what tells the preferred fields of places; None for variants that learn none."""
+    assert isinstance(network, Foveation)
+    if network.module is None:
+        return None
+    names = [f"Field of {view.fov.extent_um:g} µm" for view in field_views(config)]
+    return Survey(network=Preference(network), views=views(config)[-1:], head=FIELDS, names=(*names, "Mean field µm"))
+
+
 SMALL: Final[Mapping[str, object]] = {
     # network
     "segmenter": "unet",
@@ -354,8 +379,7 @@ RECIPE: Final = Recipe(
     rot90_p=0.0,
     color_p=0.0,
 )
-"""Of Jin et al. 2020, sec. 3 and public program: Adam, 16 places of an image, two images at once. Other than there,
-flips are vertical, too, a step is taken after 16 places, and decay is that of AdamW."""
+"""Of Jin et al. 2020, sec. 3 and public program, but with flips both ways, one step for 16 places, and AdamW's decay."""
 
 FOVEATION: Final = Family(
     name="foveation",
@@ -372,4 +396,5 @@ FOVEATION: Final = Family(
     loss=lambda _config: loss,
     probabilities=probabilities,
     shift=shift,
+    survey=survey,
 )

@@ -18,6 +18,8 @@ GZIPPED: Final = ".geojson.gz"
 RESULTS_FOLDER: Final = "qpbridge-results"
 """Where predictions go unless the user says otherwise: beside the project, one folder a model."""
 
+_PLACES: Final = ".places"
+
 RUN_FILE: Final = "run.json"
 """Says what a run did, beside its results."""
 
@@ -52,6 +54,11 @@ def distinct_stems(stems: Sequence[str]) -> list[str]:
 def results_file(folder: Path, stem: str, is_gzipped: bool = False) -> Path:
     """Return where the results of a slide are written."""
     return folder / f"{stem}{GZIPPED if is_gzipped else PLAIN}"
+
+
+def places_file(file: Path) -> Path:
+    """Return where tile objects with what a network says of places lie, beside the results in ``file``."""
+    return results_file(file.parent, f"{results_stem(file)}{_PLACES}", file.name.endswith(GZIPPED))
 
 
 def results_stem(file: Path) -> str:

@@ -19,9 +19,10 @@ from qpbridge.inference.nuclei.objects import Labelling, to_objects
 from qpbridge.inference.nuclei.predicting import Finding, predict_nuclei
 from qpbridge.inference.objects import Identity, Outlining, outlines, to_annotations
 from qpbridge.inference.predicting import Scene, predict_labels
+from qpbridge.inference.surveying import survey_tiles
 from qpbridge.models.bundle import Bundle
 from qpbridge.models.registry import family
-from qpbridge.slides.tissue import tissue_mask
+from qpbridge.slides.tissue import TissueMask, tissue_mask
 from qpbridge.vector.labels import Subject
 from qpbridge.vector.polygons import LabelledPolygon
 from qpbridge.workflows.entries.sources import OpenedSource, Source
@@ -104,7 +105,7 @@ class Predictor:
                 f"{source.label} has pixels of {calibration.mpp_x:.3g} µm, the model was trained on {mpp:.3g} µm:"
                 " what it looks for cannot be seen there"
             )
-        tissue = tissue_mask(opened.slide, calibration) if self.request.use_tissue_mask else None
+        tissue = self._tissue(opened)
         if tissue is not None and not tissue.area_um2:
             self.progress.warn(f"{source.label}: no tissue found; --no-tissue-mask predicts on all of it")
         return Scene(
@@ -114,6 +115,26 @@ class Predictor:
             tissue=tissue,
             interest=interest,
         )
+
+    def places(self, opened: OpenedSource, interest: Interest | None) -> list[PathObject] | None:
+        """Return what the model says of places, as tile objects; None where it is one that says nothing of them."""
+        spec = self.bundle.spec
+        of_family = family(spec.family).survey
+        survey = None if of_family is None else of_family(self.bundle.network, spec.config)
+        if survey is None:
+            return None
+        scene = Scene(
+            slide=opened.slide,
+            calibration=opened.calibration.fitted_to(spec.views[0].fov.mpp),
+            region=opened.region,
+            tissue=self._tissue(opened),
+            interest=interest,
+        )
+        identity = Identity(slide=opened.slide.fingerprint, model=self.bundle.digest)
+        return survey_tiles(survey, self.engine, scene, identity, self.progress, self.request.margin_px)
+
+    def _tissue(self, opened: OpenedSource) -> TissueMask | None:
+        return tissue_mask(opened.slide, opened.calibration) if self.request.use_tissue_mask else None
 
     def objects(self, source: Source, opened: OpenedSource, interest: Interest | None) -> list[PathObject]:
         """Return the objects of a slide, or of the areas of interest on it."""

@@ -203,6 +203,27 @@ def test_the_average_field_is_that_of_the_weights() -> None:
     assert average_field_px(weights, (32, 64, 128)).tolist() == [32, 64]
 
 
+@torch.no_grad()
+def test_the_survey_tells_the_weights_that_the_network_blends_by_and_their_mean_extent() -> None:
+    network = _network("mean", mpp=0.5).eval()
+    views = _views(network.config)
+
+    survey = foveation.survey(network, network.config)
+
+    assert survey is not None
+    assert survey.names == ("Field of 16 µm", "Field of 32 µm", "Field of 64 µm", "Mean field µm")
+    found = survey.network({view.name: views[view.name] for view in survey.views})[survey.head]
+    weights = network(views)["fields"]
+    torch.testing.assert_close(found[:, :3], weights)
+    torch.testing.assert_close(found[:, 3], weights @ torch.tensor([16.0, 32, 64]))
+
+
+def test_variants_that_learn_no_preference_have_no_survey() -> None:
+    network = _network("average")
+
+    assert foveation.survey(network, network.config) is None
+
+
 def test_unlabelled_pixels_cost_nothing() -> None:
     logits, labels = torch.randn(1, 3, 4, 4, requires_grad=True), torch.full((1, 4, 4), IGNORE_INDEX)
     labels[0, 3, 1] = 1

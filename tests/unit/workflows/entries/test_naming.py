@@ -12,6 +12,7 @@ from qpbridge.workflows.entries.naming import (
     default_results,
     distinct_stems,
     find_results,
+    places_file,
     results_file,
     results_folder,
     results_stem,
@@ -114,3 +115,8 @@ def test_where_a_prediction_wrote_is_told_by_its_request() -> None:
 @pytest.mark.parametrize("is_gzipped", [False, True])
 def test_the_stem_of_a_file_of_results_is_that_of_its_slide(is_gzipped: bool) -> None:
     assert results_stem(results_file(Path("/out"), "1-a.geojson.svs", is_gzipped)) == "1-a.geojson.svs"
+
+
+@pytest.mark.parametrize(("is_gzipped", "name"), [(False, "1-a.places.geojson"), (True, "1-a.places.geojson.gz")])
+def test_what_is_said_of_places_lies_beside_the_results(is_gzipped: bool, name: str) -> None:
+    assert places_file(results_file(Path("/out"), "1-a", is_gzipped)) == Path("/out") / name
