@@ -379,7 +379,7 @@ RECIPE: Final = Recipe(
     rot90_p=0.0,
     color_p=0.0,
 )
-"""Of Jin et al. 2020, sec. 3 and public program, but with flips both ways, one step for 16 places, and AdamW's decay."""
+"""Of Jin et al. 2020, sec. 3 and public program, but with flips both ways, a step for 16 places, and AdamW's decay."""
 
 FOVEATION: Final = Family(
     name="foveation",
