@@ -77,7 +77,8 @@ def bind_http(configuration: ServerConfiguration) -> tuple[socket.socket, str]:
     # Of a name that has several, the old form: Java asks there first, and often only there.
     found = sorted(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     family, *_, address = found[0]
-    listening = socket.socket(family)
+    # Named, since asyncio sends small answers at once only where it sees that this is TCP: otherwise each takes 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -1,6 +1,7 @@
 """Where a server listens; TLS is tried in tests/integration/test_service_security.py."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,4 @@ def test_the_socket_of_http_listens_where_it_is_told(host: str, told: str) -> No
 
     with listening:
         assert address == f"{told}:{listening.getsockname()[1]}"
+        assert listening.proto == socket.IPPROTO_TCP  # or answers wait for more to send
