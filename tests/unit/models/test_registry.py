@@ -14,7 +14,7 @@ from qpbridge.models.spec import ModelClass
 
 
 def test_an_unknown_family_is_refused_and_the_families_are_listed() -> None:
-    with pytest.raises(UnknownNameError, match="family 'dnnm'; there are: dmmn, multiscale, foveation"):
+    with pytest.raises(UnknownNameError, match="family 'dnnm'; there are: dmmn, multiscale, use_net, foveation"):
         family("dnnm")
 
 
@@ -117,6 +117,10 @@ def test_the_listing_holds_the_published_counts_views_and_heads() -> None:
         "multiscale-msy2": 40_683_528,
         "multiscale-msy_mm2": 40_954_376,
         "multiscale-msy_mm_i_mm": 40_954_412,
+        "use_net-se_resnet50": 35_037_186,
+        "use_net-resnet50": 32_522_242,
+        "use_net-resnet18": 14_329_346,
+        "use_net-unet": 2_160_690,
         # the module and HRNetV2-W48 with its head, or the latter alone
         **{f"foveation-{name}": 17_450 + 66_492_604 for name in ("mean", "gumbel", "argmax")},
         **{f"foveation-{name}": 66_492_604 for name in ("fixed", "random", "average")},
