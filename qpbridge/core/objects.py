@@ -19,6 +19,9 @@ NO_MEASUREMENTS: Final[Mapping[str, float]] = MappingProxyType({})
 REGION_CLASS: Final = "Region*"
 """Class of annotations inside which everything is annotated."""
 
+REVIEW_CLASS: Final = "Review*"
+"""Class of regions that a prediction suggests to look at; they say nothing about what is there."""
+
 BACKGROUND_CLASS: Final = "Background"
 """Class that unlabelled pixels inside a ``Region*`` and blank glass belong to, where a project has it."""
 
@@ -57,6 +60,11 @@ class PathClass:
     def is_ignored(self) -> bool:
         """Whether QuPath leaves this class out of training: "Ignore..." or a name that ends with "*"."""
         return self.parts[0].lower().startswith("ignore") or self.parts[0].endswith("*")
+
+    @property
+    def is_suggestion(self) -> bool:
+        """Whether it only says where to look, and nothing about what is there."""
+        return self.name == REVIEW_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,3 +175,8 @@ class TmaGrid:
 def annotations_of(objects: Sequence[PathObject]) -> list[PathObject]:
     """Return the annotations among some objects, in their order."""
     return [item for item in objects if item.kind is ObjectKind.ANNOTATION]
+
+
+def count_suggestions(objects: Sequence[PathObject]) -> int:
+    """Return how many objects only say where to look."""
+    return sum(item.path_class is not None and item.path_class.is_suggestion for item in objects)

@@ -71,7 +71,8 @@ def reconcile(
     An object is *ours* if its id is in the record, and *edited* if its outline, nucleus, class, name, description or
     lock is not as recorded; what QuPath does to coordinates (``same_outlines``) is no edit.
 
-    - Ours that are neither edited nor locked are replaced; all others stay: edited, locked, drawn.
+    - Ours that nobody edited are replaced, locked ones only if they were written so; all others stay: edited, locked,
+      drawn.
     - A new object on top of one that stays is dropped: IoU above 0.5, or, among nuclei, its centroid inside. Areas
       that a person drew do not stand in the way: annotations without a class, or of an ignored one ("Region*").
     - A new object equal to one of ours that a person edited or deleted (the same id, or the same class and outline)
@@ -201,10 +202,10 @@ def _are_near(one: BaseGeometry, other: BaseGeometry, tolerance_px: float) -> bo
 
 
 def _untouched(existing: Sequence[PathObject], partners: Sequence[PathObject | None]) -> _Flags:
-    """Return which objects are as recorded and not locked; no partner means that it is not ours."""
+    """Return which objects are as recorded, locks included; no partner means that it is not ours."""
     untouched = np.fromiter(
         (
-            partner is not None and not item.is_locked and _terms(item) == _terms(partner)
+            partner is not None and item.is_locked == partner.is_locked and _terms(item) == _terms(partner)
             for item, partner in zip(existing, partners, strict=True)
         ),
         np.bool_,

@@ -357,7 +357,10 @@ def _outline(item: PathObject, rule: LabelRule) -> BaseGeometry:
 
 
 def _is_area(item: PathObject) -> bool:
-    return item.plane.z == 0 and item.plane.t == 0 and item.geometry.geom_type in _POLYGONAL
+    is_first = item.plane.z == 0 and item.plane.t == 0
+    # What a prediction suggests to look at would hide what people draw across its border.
+    is_suggested = item.path_class is not None and item.path_class.is_suggestion
+    return is_first and item.geometry.geom_type in _POLYGONAL and not is_suggested
 
 
 def _stated_tissues(metadata: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import shapely
 
-from qpbridge.core.objects import ObjectKind, PathClass, PathObject, annotations_of, path_objects
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject, annotations_of, count_suggestions, path_objects
 
 
 def item(number: int, kind: ObjectKind = ObjectKind.ANNOTATION) -> PathObject:
@@ -39,6 +39,17 @@ def test_a_class_has_its_bases_first(name: str, parts: tuple[str, ...]) -> None:
 )
 def test_the_base_class_decides_what_is_left_out_of_training(name: str, is_ignored: bool) -> None:
     assert PathClass(name, (0, 0, 0)).is_ignored == is_ignored
+
+
+def test_suggestions_are_known_by_their_class() -> None:
+    classes = [PathClass(name, (0, 0, 0)) for name in ("Review*", "Region*", "Review", "Tumor")]
+    objects = [
+        PathObject(id=str(i), kind=ObjectKind.ANNOTATION, geometry=shapely.Point(0, 0), path_class=one)
+        for i, one in enumerate([*classes, None])
+    ]
+
+    assert [one.is_suggestion for one in classes] == [True, False, False, False]
+    assert count_suggestions(objects) == 1
 
 
 def test_annotations_are_picked_in_their_order() -> None:

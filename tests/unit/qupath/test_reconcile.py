@@ -60,6 +60,17 @@ def test_a_second_run_takes_the_place_of_the_first() -> None:
     assert found.starts_afresh
 
 
+def test_what_was_written_locked_is_replaced_unless_somebody_unlocked_it() -> None:
+    first = [replace(one, is_locked=True) for one in row("one")]
+    there = [replace(first[0], is_locked=False), *first[1:]]
+
+    found = reconcile(there, first, row("two", shift=60))
+
+    assert found.kept == (there[0],)
+    assert found.replaced == tuple(first[1:])
+    assert revert(first, first, ()).objects == ()
+
+
 def test_the_same_run_again_changes_nothing() -> None:
     first = row("one")
 

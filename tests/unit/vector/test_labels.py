@@ -95,6 +95,12 @@ def test_ignored_classes_and_those_not_asked_for_say_unknown(name: str) -> None:
     assert np.count_nonzero(labels == TUMOR) == 400 - 25
 
 
+def test_what_a_prediction_suggests_to_look_at_hides_nothing() -> None:
+    labels = painted(drawn("Tumor", box(0, 0, 20, 20)), drawn("Review*", box(5, 5, 10, 10)))
+
+    assert (labels == TUMOR).all()
+
+
 def test_the_smaller_lies_on_top_of_what_is_ignored() -> None:
     labels = painted(drawn("Ignore*", box(0, 0, 20, 20)), drawn("Tumor", box(5, 5, 10, 10)))
 
