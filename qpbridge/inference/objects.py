@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from qpbridge.core.geometry import PixelCalibration, Region
-from qpbridge.core.objects import ObjectKind, PathClass, PathObject
+from qpbridge.core.objects import NO_MEASUREMENTS, ObjectKind, PathClass, PathObject
 from qpbridge.inference.interest import Interest
 from qpbridge.inference.outlining import DEFAULT_MIN_AREA_UM2, Outlining
 from qpbridge.inference.predicting import Mosaic
@@ -126,6 +126,7 @@ def to_annotations(
     classes: Sequence[ModelClass],
     calibration: PixelCalibration,
     identity: Identity,
+    measured: Sequence[Mapping[str, float]] = (),
 ) -> list[PathObject]:
     """Return one annotation for each outline of a class that is written back.
 
@@ -139,10 +140,14 @@ def to_annotations(
         True pixel size of the slide.
     identity : Identity
         Of slide and model.
+    measured : sequence of mapping of str to float
+        Further measurements of each outline; none where empty.
     """
     path_classes = [PathClass(item.name, item.color_rgb) for item in classes]
-    written = [polygon for polygon in polygons if classes[polygon.label].is_written]
-    geometries = np.array([polygon.geometry for polygon in written], dtype=object)
+    all_measured = measured or [NO_MEASUREMENTS] * len(polygons)
+    pairs = zip(polygons, all_measured, strict=True)
+    written = [(polygon, more) for polygon, more in pairs if classes[polygon.label].is_written]
+    geometries = np.array([polygon.geometry for polygon, _ in written], dtype=object)
     areas_um2 = (shapely.area(geometries) * calibration.pixel_area_um2).tolist()
     encoded = shapely.to_wkb(geometries, byte_order=_LITTLE_ENDIAN, output_dimension=2).tolist()
     return [
@@ -151,7 +156,7 @@ def to_annotations(
             kind=ObjectKind.ANNOTATION,
             geometry=polygon.geometry,
             path_class=path_classes[polygon.label],
-            measurements={AREA: area_um2},
+            measurements={AREA: area_um2, **more},
         )
-        for polygon, wkb, area_um2 in zip(written, encoded, areas_um2, strict=True)
+        for (polygon, more), wkb, area_um2 in zip(written, encoded, areas_um2, strict=True)
     ]
