@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast, get_args
 
@@ -12,6 +13,7 @@ import typer
 from qpbridge.core.backend import BackendChoice
 from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError
+from qpbridge.inference.maps.turning import TurnChoice
 
 
 def positive(value: float | None) -> float | None:
@@ -98,6 +100,33 @@ class LabelScope(Scope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What is made of class probabilities."""
+
+    blend: Annotated[bool, typer.Option("--blend", help="Let tiles fade into one another where they overlap.")] = False
+    tta: Annotated[
+        str,
+        typer.Option("--tta", metavar="none|flips|d4", help="Average over 4 mirror images or 8 turns of each tile."),
+    ] = "none"
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write NAME.probabilities.ome.tif, a channel a class, too.")
+    ] = False
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Measure of each object how probable and how uncertain it is.")
+    ] = False
+    suggest: Annotated[
+        int,
+        typer.Option(
+            "--suggest", metavar="N", min=0, help="Add the N most uncertain regions of each slide, as 'Review*'."
+        ),
+    ] = 0
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of a request that these options are."""
+        return {**asdict(self), "tta": choice("--tta", self.tta, get_args(TurnChoice))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where the work is done: in this process, or on a server."""
 
@@ -151,17 +180,22 @@ def names(values: list[str] | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
 
 
-def backend(value: str) -> BackendChoice:
-    """Return a backend given as an option.
+def choice(option: str, value: str, known: Sequence[str]) -> str:
+    """Return the value of an option that takes one of some names.
 
     Raises
     ------
     InvalidValueError
         If there is none of that name.
     """
-    if value not in get_args(BackendChoice):
-        raise InvalidValueError(f"--backend takes {', '.join(get_args(BackendChoice))}, not '{value}'")
-    return cast(BackendChoice, value)
+    if value not in known:
+        raise InvalidValueError(f"{option} takes {', '.join(known)}, not '{value}'")
+    return value
+
+
+def backend(value: str) -> BackendChoice:
+    """Return a backend given as an option; errors as for ``choice``."""
+    return cast(BackendChoice, choice("--backend", value, get_args(BackendChoice)))
 
 
 def settings(values: list[str] | None) -> dict[str, str]:

@@ -101,7 +101,7 @@ class PredictReport(_message.Message):
     def __init__(self, out: _Optional[str] = ..., slides: _Optional[_Iterable[_Union[SlideResult, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., project: _Optional[str] = ..., job_id: _Optional[str] = ...) -> None: ...
 
 class SlideResult(_message.Message):
-    __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings", "added", "replaced", "kept", "dropped", "write_back")
+    __slots__ = ("key", "name", "file", "slide_path", "fingerprint", "mpp_x", "mpp_y", "mpp_source", "objects", "classes", "duration_s", "warnings", "added", "replaced", "kept", "dropped", "write_back", "probabilities", "suggestions")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,8 @@ class SlideResult(_message.Message):
     KEPT_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     WRITE_BACK_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
     key: str
     name: str
     file: str
@@ -136,7 +138,9 @@ class SlideResult(_message.Message):
     kept: int
     dropped: int
     write_back: WriteBack
-    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., file: _Optional[str] = ..., slide_path: _Optional[str] = ..., fingerprint: _Optional[str] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., duration_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., replaced: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ..., write_back: _Optional[_Union[WriteBack, _Mapping]] = ...) -> None: ...
+    probabilities: str
+    suggestions: int
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., file: _Optional[str] = ..., slide_path: _Optional[str] = ..., fingerprint: _Optional[str] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., duration_s: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., added: _Optional[int] = ..., replaced: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ..., write_back: _Optional[_Union[WriteBack, _Mapping]] = ..., probabilities: _Optional[str] = ..., suggestions: _Optional[int] = ...) -> None: ...
 
 class WriteBack(_message.Message):
     __slots__ = ("is_written", "reason", "added", "removed", "kept", "backup")
@@ -193,7 +197,7 @@ class UndoneSlide(_message.Message):
     def __init__(self, stem: _Optional[str] = ..., removed: _Optional[int] = ..., restored: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class PredictRegionReport(_message.Message):
-    __slots__ = ("objects", "classes", "region", "mpp_x", "mpp_y", "mpp_source", "fingerprint", "model_digest", "duration_s")
+    __slots__ = ("objects", "classes", "region", "mpp_x", "mpp_y", "mpp_source", "fingerprint", "model_digest", "duration_s", "suggestions")
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
@@ -203,6 +207,7 @@ class PredictRegionReport(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
     objects: int
     classes: _containers.RepeatedCompositeFieldContainer[ClassSummary]
     region: _geometry_pb2.Region
@@ -212,7 +217,8 @@ class PredictRegionReport(_message.Message):
     fingerprint: str
     model_digest: str
     duration_s: float
-    def __init__(self, objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., fingerprint: _Optional[str] = ..., model_digest: _Optional[str] = ..., duration_s: _Optional[float] = ...) -> None: ...
+    suggestions: int
+    def __init__(self, objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., fingerprint: _Optional[str] = ..., model_digest: _Optional[str] = ..., duration_s: _Optional[float] = ..., suggestions: _Optional[int] = ...) -> None: ...
 
 class EvaluateReport(_message.Message):
     __slots__ = ("scores", "labelled_share", "entries", "failures", "unlabelled", "backend")

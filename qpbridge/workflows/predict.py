@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qpbridge.core.backend import Backend
-from qpbridge.core.objects import PathObject
+from qpbridge.core.objects import PathObject, count_suggestions
 from qpbridge.core.progress import Progress
 from qpbridge.errors import CancelledError, InvalidValueError
 from qpbridge.files import sha256
@@ -142,7 +142,7 @@ def _write(
     start_s = time.monotonic()
     seen = None if source.entry is None else DataFingerprint.of(source.entry)
     progress, tally = predictor.progress, Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
-    objects = predictor.objects(source, opened, interest)
+    objects = predictor.objects(source, opened, interest, run.map_file(file))
     history = SlideHistory(file.parent, results_stem(file))
     existing, record = history.before(run.job_id)
     within = None if interest is None else interest.geometry
@@ -176,6 +176,8 @@ def _write(
         classes=tally.summary(),
         duration_s=round(time.monotonic() - start_s, 3),
         warnings=tuple(progress.warnings),
+        probabilities=run.map_file(file),
+        suggestions=count_suggestions(found.added),
         file_sha256=sha256(file),
         interest_sha256=interest_digest(interest),
         write_back=put,

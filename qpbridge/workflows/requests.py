@@ -11,6 +11,7 @@ from qpbridge.core.backend import BackendChoice
 from qpbridge.core.geometry import Region
 from qpbridge.core.objects import REGION_CLASS
 from qpbridge.errors import InvalidValueError
+from qpbridge.inference.maps.turning import TurnChoice
 
 AnnotationsMode: TypeAlias = Literal["replace", "add"]
 """Whether annotations given with a request take the place of an entry's saved objects, or join them."""
@@ -120,6 +121,16 @@ class PredictRequest:
         Leave blank glass out.
     margin_px : int or None
         Rim of each tile that only serves as context, px of the model's finest view.
+    blend : bool
+        Let overlapping tiles fade into one another.
+    tta : {"none", "flips", "d4"}
+        Turns of each tile that class probabilities are the mean over; see ``TurnChoice``.
+    probabilities : bool
+        Write the class probabilities of each slide as OME-TIFF, too.
+    uncertainty : bool
+        Measure of each object how probable and how uncertain it is.
+    suggest : int
+        Add so many regions of each slide to be looked at next, where the model is least certain.
     seed : int
         Of networks that draw at random.
     annotations : mapping of str to str
@@ -150,6 +161,11 @@ class PredictRequest:
     cell_um: float = 0.0
     use_tissue_mask: bool = True
     margin_px: int | None = None
+    blend: bool = False
+    tta: TurnChoice = "none"
+    probabilities: bool = False
+    uncertainty: bool = False
+    suggest: int = 0
     seed: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
@@ -172,6 +188,8 @@ class PredictRegionRequest:
         Level-0 px; objects end at its borders, and at those of the image. The whole image where None.
     entry : str or None
         Id or image name; may be None for a slide, and for a project of one entry.
+    blend, tta, uncertainty, suggest
+        As for ``PredictRequest``; suggestions come last.
     mpp, device, path_map, min_area_um2, smooth_um, cell_um, use_tissue_mask, margin_px, seed, annotations
         As for ``PredictRequest``; objects lie in both the region and the annotations.
     annotations_mode : {"replace", "add"}
@@ -190,6 +208,10 @@ class PredictRegionRequest:
     cell_um: float = 0.0
     use_tissue_mask: bool = True
     margin_px: int | None = None
+    blend: bool = False
+    tta: TurnChoice = "none"
+    uncertainty: bool = False
+    suggest: int = 0
     seed: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"

@@ -139,6 +139,7 @@ def predict(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     *,
+    maps: options.Maps,
     scope: options.Scope,
     place: options.Place,
     output: options.Output,
@@ -164,6 +165,7 @@ def predict(
             resume=resume,
             write_back=write_back,
             project_out=project_out,
+            **maps.values(),
             **scope.values(),
         )
 

@@ -44,11 +44,13 @@ def show_prediction(report: Document) -> None:
     undoing = f"qpbridge jobs undo {report['job_id']}"
     project = {} if report.get("project") is None else {"QuPath project in": report["project"]}
     output_console().print(fields_table({"results in": report["out"], "undone by": undoing, **project}))
+    has_suggestions = any(one["suggestions"] for one in report["slides"])
     is_reconciled = any(one["kept"] or one["dropped"] for one in report["slides"])
     slides = [
         {"slide": one["name"], "file": PurePath(one["file"]).name, "regions": one["objects"], "µm/px": one["mpp_x"]}
         | {"from": one["mpp_source"], "seconds": one["duration_s"]}
         | ({"yours": one["kept"], "left out": one["dropped"]} if is_reconciled else {})
+        | ({"to review": one["suggestions"]} if has_suggestions else {})
         for one in report["slides"]
     ]
     put = [

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PLAIN: Final = ".geojson"
 GZIPPED: Final = ".geojson.gz"
+PROBABILITIES: Final = ".probabilities.ome.tif"
 
 RESULTS_FOLDER: Final = "qpbridge-results"
 """Where predictions go unless the user says otherwise: beside the project, one folder a model."""
@@ -64,6 +65,11 @@ def places_file(file: Path) -> Path:
 def results_stem(file: Path) -> str:
     """Return the stem of a file that ``results_file`` named."""
     return file.name.removesuffix(".gz").removesuffix(PLAIN)
+
+
+def probabilities_file(file: Path) -> Path:
+    """Return where the class probabilities of a slide are written, beside its results."""
+    return file.with_name(f"{results_stem(file)}{PROBABILITIES}")
 
 
 def find_results(folder: Path, stem: str) -> Path | None:

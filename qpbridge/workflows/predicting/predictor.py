@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -13,12 +14,14 @@ from qpbridge.core.progress import Progress
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
 from qpbridge.inference.engine import Engine, Segmenter
 from qpbridge.inference.interest import Interest
+from qpbridge.inference.maps.blending import rows_of
+from qpbridge.inference.maps.turning import turns_of
 from qpbridge.inference.nuclei.decoding import Decoding
 from qpbridge.inference.nuclei.harvesting import Harvesting
 from qpbridge.inference.nuclei.objects import Labelling, to_objects
 from qpbridge.inference.nuclei.predicting import Finding, predict_nuclei
 from qpbridge.inference.objects import Identity, Outlining, outlines, to_annotations
-from qpbridge.inference.predicting import Scene, predict_labels
+from qpbridge.inference.predicting import Scene
 from qpbridge.inference.surveying import survey_tiles
 from qpbridge.models.bundle import Bundle
 from qpbridge.models.registry import family
@@ -26,6 +29,7 @@ from qpbridge.slides.tissue import TissueMask, tissue_mask
 from qpbridge.vector.labels import Subject
 from qpbridge.vector.polygons import LabelledPolygon
 from qpbridge.workflows.entries.sources import OpenedSource, Source
+from qpbridge.workflows.predicting.extras import Extras, check
 from qpbridge.workflows.requests import PredictRegionRequest, PredictRequest
 
 _ALONE_PX: Final = 4096**2
@@ -94,7 +98,8 @@ class Predictor:
             self.decoding = replace(self.decoding, min_area_um2=request.min_area_um2)
         torch.manual_seed(request.seed)
         self.finds_nuclei = family(bundle.spec.family).subject is Subject.NUCLEI
-        self.engine = Engine(Segmenter.of(bundle), self.runtime, progress)
+        self.engine = Engine(Segmenter.of(bundle), self.runtime, progress, turns_of(request.tta))
+        check(request, self.finds_nuclei)
 
     def scene(self, source: Source, opened: OpenedSource, interest: Interest | None) -> Scene:
         """Return what is to be labelled, and tell what is odd about it."""
@@ -130,23 +135,40 @@ class Predictor:
             tissue=self._tissue(opened),
             interest=interest,
         )
-        identity = Identity(slide=opened.slide.fingerprint, model=self.bundle.digest)
+        identity = self._identity(opened)
         return survey_tiles(survey, self.engine, scene, identity, self.progress, self.request.margin_px)
 
     def _tissue(self, opened: OpenedSource) -> TissueMask | None:
         return tissue_mask(opened.slide, opened.calibration) if self.request.use_tissue_mask else None
 
-    def objects(self, source: Source, opened: OpenedSource, interest: Interest | None) -> list[PathObject]:
-        """Return the objects of a slide, or of the areas of interest on it."""
+    def extras(self) -> Extras:
+        """Return what is wanted of a slide beside outlines."""
+        return Extras(self.request, self.engine.segmenter)
+
+    def objects(
+        self, source: Source, opened: OpenedSource, interest: Interest | None, map_file: Path | None = None
+    ) -> list[PathObject]:
+        """Return the objects of a slide, or of the areas of interest on it, and then what is suggested for review.
+
+        Parameters
+        ----------
+        source, opened : Source, OpenedSource
+            The slide.
+        interest : Interest or None
+            Where to look.
+        map_file : Path or None
+            Where to write a map of probabilities.
+        """
         if self.finds_nuclei:
             return self._nuclei(source, opened, interest)
-        scene = self.scene(source, opened, interest)
-        mosaic = predict_labels(self.engine, scene, self.progress, self.request.margin_px, f"predict {source.name}")
+        scene, extras = self.scene(source, opened, interest), self.extras()
+        with extras.plan(opened, map_file) as plan:
+            *_, (mosaic, _) = rows_of(self.engine, scene, self.progress, plan, f"predict {source.name}")
         stage = f"outline {source.name}"
         self.progress.report(stage, 0, 1)
         polygons = outlines(mosaic, opened.calibration, self.outlining, opened.region, interest)
         self.progress.raise_if_cancelled()
-        objects = self.annotations(polygons, opened)
+        objects = self.annotations(polygons, opened, extras) + self.suggestions(opened, extras)
         self.progress.objects += len(objects)
         self.progress.report(stage, 1, 1)
         return objects
@@ -164,7 +186,7 @@ class Predictor:
         found = predict_nuclei(self.engine, scene, finding, self.progress, f"predict {source.name}")
         labelling = Labelling(
             classes=spec.classes,
-            identity=Identity(slide=opened.slide.fingerprint, model=self.bundle.digest),
+            identity=self._identity(opened),
             are_cells=request.cell_um > 0,
         )
         placement = found.placement(opened.region, opened.calibration)
@@ -178,7 +200,17 @@ class Predictor:
         model_px = opened.region.width_px * opened.region.height_px * opened.calibration.pixel_area_um2 / mpp**2
         return 0 if model_px < _ALONE_PX else max(1, self.threads // 2)
 
-    def annotations(self, polygons: Sequence[LabelledPolygon], opened: OpenedSource) -> list[PathObject]:
+    def annotations(
+        self, polygons: Sequence[LabelledPolygon], opened: OpenedSource, extras: Extras
+    ) -> list[PathObject]:
         """Return the objects that some outlines on a slide make."""
-        identity = Identity(slide=opened.slide.fingerprint, model=self.bundle.digest)
-        return to_annotations(polygons, self.bundle.spec.classes, opened.calibration, identity)
+        measured = extras.measurements(polygons)
+        identity = self._identity(opened)
+        return to_annotations(polygons, self.bundle.spec.classes, opened.calibration, identity, measured)
+
+    def suggestions(self, opened: OpenedSource, extras: Extras) -> list[PathObject]:
+        """Return the regions to be looked at next, once all of a slide is predicted."""
+        return extras.suggestions(opened.region, self._identity(opened))
+
+    def _identity(self, opened: OpenedSource) -> Identity:
+        return Identity(slide=opened.slide.fingerprint, model=self.bundle.digest)

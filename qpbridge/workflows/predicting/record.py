@@ -14,7 +14,7 @@ from qpbridge import __version__
 from qpbridge.files import sha256, write_bytes
 from qpbridge.inference.interest import Interest
 from qpbridge.workflows.entries.failures import Failure
-from qpbridge.workflows.entries.naming import RUN_FILE
+from qpbridge.workflows.entries.naming import RUN_FILE, probabilities_file
 from qpbridge.workflows.entries.sources import OpenedSource
 from qpbridge.workflows.predicting.areas import interest_digest
 from qpbridge.workflows.predicting.history import RUNS_FOLDER
@@ -22,7 +22,10 @@ from qpbridge.workflows.predicting.predictor import Predictor
 from qpbridge.workflows.predicting.results import SUMMARY_FILE, SlideResult, summary_csv
 from qpbridge.workflows.requests import PredictRequest
 
-DECISIVE: Final = ("mpp", "min_area_um2", "smooth_um", "cell_um", "use_tissue_mask", "margin_px", "seed")
+DECISIVE: Final = (
+    *("mpp", "min_area_um2", "smooth_um", "cell_um", "use_tissue_mask", "margin_px", "seed"),
+    *("blend", "tta", "probabilities", "uncertainty", "suggest"),
+)
 """Parameters that objects depend on. The device decides the rounding only."""
 
 
@@ -60,6 +63,10 @@ class RunRecord:
         self._encoded.append(msgspec.Raw(msgspec.json.encode(asdict(result), enc_hook=str)))
         self._earlier.pop(result.file.name, None)
 
+    def map_file(self, file: Path) -> Path | None:
+        """Return where the class probabilities of a slide go, beside its results; None where nobody asked for them."""
+        return probabilities_file(file) if self._request.probabilities else None
+
     def still_good(self, file: Path, opened: OpenedSource, interest: Interest | None) -> SlideResult | None:
         """Return what an earlier run of the same kind wrote for a slide, where that is whole and up to date.
 
@@ -75,12 +82,15 @@ class RunRecord:
         earlier = self._earlier.get(file.name)
         if earlier is None or not file.is_file() or (self.writes_back and not _is_in_project(earlier)):
             return None
+        map_file = None if earlier.probabilities is None else file.with_name(earlier.probabilities.name)
+        if map_file is not None and not map_file.is_file():
+            return None
         calibration = opened.calibration
         now = (opened.slide.fingerprint, calibration.mpp_x, calibration.mpp_y, interest_digest(interest))
         then = (earlier.fingerprint, earlier.mpp_x, earlier.mpp_y, earlier.interest_sha256)
         if now != then or sha256(file) != earlier.file_sha256:
             return None
-        return replace(earlier, file=file, slide_path=opened.slide.path)
+        return replace(earlier, file=file, probabilities=map_file, slide_path=opened.slide.path)
 
     def write(self, status: str, failures: list[Failure]) -> None:
         """Write the file.

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from qpbridge.core.geometry import Region
-from qpbridge.core.objects import PathObject
+from qpbridge.core.objects import PathObject, count_suggestions
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError
 from qpbridge.inference.interest import Interest
-from qpbridge.inference.predicting import label_rows
+from qpbridge.inference.maps.blending import rows_of
 from qpbridge.inference.streaming import stream_outlines
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import feature_lines
@@ -43,6 +43,8 @@ class PredictRegionReport:
     ----------
     objects : int
         Handed out.
+    suggestions : int
+        Regions among them that are to be looked at next.
     classes : tuple of ClassSummary
         Of every class that is written back.
     region : Region
@@ -64,6 +66,7 @@ class PredictRegionReport:
     """
 
     objects: int
+    suggestions: int
     classes: tuple[ClassSummary, ...]
     region: Region
     slide_path: Path
@@ -124,11 +127,12 @@ def predict_region(
     with source.open(request.mpp) as opened:
         interest = interest_of(source, opened, request.region or opened.region)
         assert interest is not None
-        tally = Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2)
+        tally, suggestions = Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2), 0
         # Closed before the slide is, since other threads read it ahead.
         with contextlib.closing(_objects(predictor, source, opened, interest)) as found:
             for objects in found:
                 tally.add(objects)
+                suggestions += count_suggestions(objects)
                 for payload, count in chunks(feature_lines(objects)):
                     noted.raise_if_cancelled()
                     noted.objects += count
@@ -136,6 +140,7 @@ def predict_region(
         noted.report("outline", 1, 1)
         return PredictRegionReport(
             objects=noted.objects,
+            suggestions=suggestions,
             classes=tally.summary(),
             region=interest.bounds,
             slide_path=opened.slide.path,
@@ -172,11 +177,15 @@ def _objects(
         yield predictor.objects(source, opened, interest)
         predictor.progress.objects = 0  # counted when they leave
         return
-    scene = predictor.scene(source, opened, interest)
-    margin_px, stage = predictor.request.margin_px, f"predict {source.name}"
-    with contextlib.closing(label_rows(predictor.engine, scene, predictor.progress, margin_px, stage)) as rows:
+    scene, extras = predictor.scene(source, opened, interest), predictor.extras()
+    stage = f"predict {source.name}"
+    with (
+        extras.plan(opened) as plan,
+        contextlib.closing(rows_of(predictor.engine, scene, predictor.progress, plan, stage)) as rows,
+    ):
         for polygons in stream_outlines(rows, opened.calibration, predictor.outlining, interest, opened.region):
-            yield predictor.annotations(polygons, opened)
+            yield predictor.annotations(polygons, opened, extras)
+    yield predictor.suggestions(opened, extras)
 
 
 def _source(request: PredictRegionRequest) -> Source:

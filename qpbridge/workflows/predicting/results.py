@@ -75,6 +75,10 @@ class SlideResult:
         From opening the slide to the written file.
     warnings : tuple of str
         What the user should know about this slide.
+    probabilities : Path or None
+        OME-TIFF of the class probabilities, where it was asked for.
+    suggestions : int
+        Regions among the objects that are to be looked at next.
     file_sha256 : str
         Of the GeoJSON, hexadecimal.
     interest_sha256 : str or None
@@ -99,6 +103,8 @@ class SlideResult:
     replaced: int = 0
     kept: int = 0
     dropped: int = 0
+    probabilities: Path | None = None
+    suggestions: int = 0
     file_sha256: str = ""
     interest_sha256: str | None = None
     write_back: WriteBack | None = None

@@ -1,7 +1,7 @@
 import pytest
 import typer
 
-from qpbridge.cli.options import names, positive, settings
+from qpbridge.cli.options import choice, names, positive, settings
 from qpbridge.errors import InvalidValueError
 
 
@@ -38,3 +38,8 @@ def test_a_pixel_size_must_be_finite_and_positive(value: float) -> None:
 def test_a_pixel_size_that_is_not_given_stays_open() -> None:
     assert positive(None) is None
     assert positive(0.5) == 0.5
+
+
+def test_a_choice_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(InvalidValueError, match="--tta takes none, d4, not 'd8'"):
+        choice("--tta", "d8", ["none", "d4"])

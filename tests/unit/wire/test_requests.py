@@ -58,6 +58,10 @@ PREDICTING: dict[str, Any] = {
     "use_tissue_mask": False,
     "margin_px": 0,
     "seed": 2**40,
+    "blend": True,
+    "tta": "d4",
+    "uncertainty": True,
+    "suggest": 5,
 }
 READING: dict[str, Any] = {"region_class": "Done*"}
 ONLY: dict[str, Any] = {"entries": ("1", "b.svs"), "path_map": ("C:/=/mnt/c",), "mpp": 0.25, "backend": "native"}
@@ -86,6 +90,7 @@ FULL: dict[str, Any] = {
         entries=("1",),
         gzip=True,
         resume=True,
+        probabilities=True,
         backend="paquo",
         write_back=True,
         project_out=Path("/made"),

@@ -164,7 +164,7 @@ def test_a_slide_too_large_for_memory_does_not_end_a_batch(
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(predictor, "predict_labels", exhausted)
+    monkeypatch.setattr(predictor, "rows_of", exhausted)
 
     report = predict(request_of(draw("case.png")), SilentProgress())
 
@@ -248,6 +248,26 @@ def test_smooth_outlines_still_cover_the_slide(draw: Draw, request_of: Callable[
     assert shapely.coverage_is_valid(geometries)
     whole = Region(x_px=0, y_px=0, width_px=400, height_px=300)
     assert sum(geometry.area for geometry in geometries) == pytest.approx(whole.width_px * whole.height_px)
+
+
+def test_suggestions_and_a_map_lie_with_the_results_and_are_no_tissue(
+    draw: Draw, request_of: Callable[..., PredictRequest]
+) -> None:
+    slide = draw("case.png", Tumor=(100, 50, 200, 150))
+
+    plain = predict(request_of(slide), SilentProgress()).results[0]
+    first, again = (
+        predict(request_of(slide, suggest=2, probabilities=True), SilentProgress()).results[0] for _ in range(2)
+    )
+
+    objects = read_objects(again.file).objects
+    assert [item.name for item in objects if item.is_locked] == ["Review 1 of 2", "Review 2 of 2"]
+    assert first.classes == again.classes == plain.classes
+    assert (plain.suggestions, first.suggestions, again.suggestions) == (0, 2, 2)
+    assert (plain.objects, again.objects, again.replaced, again.kept) == (2, 4, 4, 0)
+    assert plain.probabilities is None
+    assert again.probabilities == slide.parent / "out" / "case.probabilities.ome.tif"
+    assert again.probabilities.is_file()
 
 
 @pytest.mark.parametrize(

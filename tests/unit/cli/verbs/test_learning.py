@@ -151,6 +151,26 @@ def test_predict_tells_where_the_project_is(workflow_is: Callable[..., list[Any]
     assert ["QuPath", "project", "in", "/made"] in [line.split() for line in told.stdout.splitlines()]
 
 
+def test_predict_asks_for_what_is_made_of_probabilities(workflow_is: Callable[..., list[Any]]) -> None:
+    requests = workflow_is("predict")
+
+    invoke(
+        *("predict", "a.svs", "--model", "m", "--out", "o", "--blend", "--tta", "d4", "--probabilities"),
+        *("--uncertainty", "--suggest", "7"),
+    )
+
+    (request,) = requests
+    assert (request.blend, request.tta, request.probabilities) == (True, "d4", True)
+    assert (request.uncertainty, request.suggest) == (True, 7)
+
+
+def test_a_way_to_turn_tiles_that_does_not_exist_is_bad_usage() -> None:
+    result = invoke("predict", "a.svs", "--model", "m", "--out", "o", "--tta", "d8")
+
+    assert result.exit_code == 2
+    assert "--tta takes none, flips, d4, not 'd8'" in result.output
+
+
 def test_predict_has_the_workflows_defaults(workflow_is: Callable[..., list[Any]]) -> None:
     from qpbridge.workflows.predict import PredictRequest
 

@@ -46,6 +46,8 @@ class Case:
         file = self.out / f"{name}.geojson"
         self.out.mkdir(exist_ok=True)
         file.write_text(f"objects of {name}")
+        map_file = self.out / f"{name}.probabilities.ome.tif"
+        map_file.write_text("a map")
         return SlideResult(
             key=name,
             name=f"{name}.png",
@@ -59,6 +61,7 @@ class Case:
             classes=(),
             duration_s=1.0,
             warnings=("odd",),
+            probabilities=map_file,
             file_sha256=sha256(file),
         )
 
@@ -109,11 +112,15 @@ def lose_file(case: Case) -> None:
     (case.out / "a.geojson").unlink()
 
 
+def lose_map(case: Case) -> None:
+    (case.out / "a.probabilities.ome.tif").unlink()
+
+
 def move_pixels(case: Case) -> None:
     case.opened = replace(case.opened, calibration=PixelCalibration.square(0.25))
 
 
-@pytest.mark.parametrize("spoil", [spoil_file, lose_file, move_pixels])
+@pytest.mark.parametrize("spoil", [spoil_file, lose_file, lose_map, move_pixels])
 def test_a_slide_that_changed_since_is_predicted_again(case: Case, spoil: Callable[[Case], None]) -> None:
     record = case.record()
     record.add(case.result())
@@ -132,7 +139,17 @@ def test_other_areas_of_interest_are_predicted_again(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"mpp": 0.3}, {"min_area_um2": 5.0}, {"smooth_um": 1.0}, {"use_tissue_mask": False}, {"margin_px": 3}]
+    "fields",
+    [
+        {"mpp": 0.3},
+        {"min_area_um2": 5.0},
+        {"smooth_um": 1.0},
+        {"use_tissue_mask": False},
+        {"margin_px": 3},
+        {"blend": True},
+        {"tta": "d4"},
+        {"suggest": 2},
+    ],
 )
 def test_another_kind_of_run_predicts_all_again_and_says_so(case: Case, fields: dict[str, Any]) -> None:
     record = case.record()
@@ -192,3 +209,10 @@ def test_a_run_that_dies_early_forgets_nothing_of_the_one_before(case: Case) -> 
     assert [one["key"] for one in case.document()["earlier"]] == ["b"]
     assert case.kept(third, "a") is not None
     assert case.kept(third, "b") is not None
+
+
+def test_the_place_of_a_map_is_told_where_one_was_asked_for(case: Case) -> None:
+    file = Path("out/1-a.svs.geojson.gz")
+
+    assert case.record().map_file(file) is None
+    assert case.record(probabilities=True).map_file(file) == Path("out/1-a.svs.probabilities.ome.tif")

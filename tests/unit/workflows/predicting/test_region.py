@@ -231,3 +231,18 @@ def test_a_line_that_is_too_long_comes_in_parts() -> None:
 
     assert parts == [(b"a\n", 1), (b"b" * 10, 0), (b"b" * 10, 0), (b"bbbbb\nc\n", 2)]
     assert b"".join(payload for payload, _ in parts).split() == [b"a", b"b" * 25, b"c"]
+
+
+def test_a_region_is_measured_and_ends_with_what_to_look_at_next(slide: Path, request_of: RequestOf) -> None:
+    region = (0, 0, 300, 300)
+    asked = {"blend": True, "tta": "flips", "uncertainty": True}
+
+    report, desk = predicted(request_of(slide, region, suggest=2, **asked))
+
+    *found, one, two = desk.objects
+    _, plain = predicted(request_of(slide, region))
+    assert [item.id for item in found] == [item.id for item in plain.objects]
+    assert all("qpbridge: Uncertainty" in item.measurements for item in found)
+    assert [one.name, two.name] == ["Review 1 of 2", "Review 2 of 2"]
+    assert (report.objects, report.suggestions) == (len(found) + 2, 2)
+    assert sum(item.count for item in report.classes) == len(found)
