@@ -241,7 +241,8 @@ def test_a_region_is_measured_and_ends_with_what_to_look_at_next(slide: Path, re
 
     *found, one, two = desk.objects
     _, plain = predicted(request_of(slide, region))
-    assert [item.id for item in found] == [item.id for item in plain.objects]
+    # Rows end elsewhere where tiles are blended, and objects leave as their last row is known.
+    assert sorted(item.id for item in found) == sorted(item.id for item in plain.objects)
     assert all("qpbridge: Uncertainty" in item.measurements for item in found)
     assert [one.name, two.name] == ["Review 1 of 2", "Review 2 of 2"]
     assert (report.objects, report.suggestions) == (len(found) + 2, 2)
