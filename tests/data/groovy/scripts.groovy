@@ -29,8 +29,8 @@ run('predict_tissue')
 println "kept ${edited.every { one -> image.all.any { it.is(one) } }} drawn ${image.all.any { it.is(drawn) }} twice ${image.all.size() - image.all.collect { it.ID }.toSet().size()}"
 image.selected = [drawn]
 run('detect_nuclei')
-run('suggest_regions')
 run('undo')
 run('import_results')
 run('run_for_project')
+run('suggest_regions')
 println "saved ${image.saved}"
