@@ -32,6 +32,7 @@ def archive(**files: bytes) -> bytes:
         (gzip.compress(POINT), 1),
         (archive(a__geojson=POINT, b__JSON=b"[" + POINT + b"]", c__txt=b"hello"), 2),
     ],
+    ids=["alone", "after a byte order mark", "list", "collection", "empty collection", "gzip", "zip"],
 )
 def test_features_are_found_however_they_are_packed(content: bytes, count: int) -> None:
     mended: Counter[str] = Counter()
@@ -71,6 +72,7 @@ def test_lines_may_hold_bare_words_for_numbers() -> None:
         archive(a__json=b"{"),
         gzip.compress(POINT)[:-5],
     ],
+    ids=["empty", "text", "line cut", "cut", "other type", "zip without", "zip cut", "zip of damage", "gzip cut"],
 )
 def test_what_is_no_geojson_is_told(content: bytes) -> None:
     with pytest.raises(DamagedGeoJsonError, match="text is no GeoJSON"):
