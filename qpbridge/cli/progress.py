@@ -160,4 +160,5 @@ def _duration(seconds: float) -> str:
 
 
 def _shown(numbers: Mapping[str, float]) -> list[str]:
-    return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items()]
+    # What is told of each class has a blank in its name: too much for a line.
+    return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items() if " " not in name]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,18 @@ def has_fast_bf16(device: torch.device) -> bool:
         features: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         return any(features.get(feature, False) for feature in _BF16_FEATURES)
     return False
+
+
+@contextlib.contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Let convolutions on a GPU add up in the same order every time; what runs on a CPU does so anyway."""
+    import torch
+
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        yield
 
 
 def available_cores() -> int:

@@ -16,7 +16,7 @@ from qpbridge.core.geometry import View
 from qpbridge.core.objects import BACKGROUND_CLASS
 from qpbridge.core.progress import Progress
 from qpbridge.errors import DeviceMemoryError
-from qpbridge.inference.device import Runtime, is_out_of_memory
+from qpbridge.inference.device import Runtime, is_out_of_memory, repeatable
 from qpbridge.inference.maps.turning import AS_IT_IS, Turn
 from qpbridge.models.family import Outputs
 from qpbridge.models.registry import family
@@ -165,12 +165,8 @@ class Engine:
 
     @contextlib.contextmanager
     def _precision(self) -> Iterator[None]:
-        # Transposed convolutions of cuDNN may add up in any order unless told otherwise.
-        with contextlib.ExitStack() as stack:
-            if self.runtime.device.type == "cuda":
-                stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-            if self.runtime.is_bf16:
-                stack.enter_context(torch.autocast(self.runtime.device.type, dtype=torch.bfloat16))
+        is_bf16, device = self.runtime.is_bf16, self.runtime.device
+        with repeatable(device), torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
             yield
 
     def _halve(self, error: RuntimeError) -> None:

@@ -251,8 +251,8 @@ class Foveation(nn.Module):
 
     def __init__(self, config: FoveationConfig, classes: int) -> None:
         super().__init__()
-        self.config = config
-        self.pixels = PIXELS[config.pixels]
+        self.draws_at_random = config.variant in ("gumbel", "random")
+        self.config, self.pixels = config, PIXELS[config.pixels]
         self.module = FoveationModule(len(config.fields_px)) if config.variant in LEARNED else None
         self.segmenter = SEGMENTERS[config.segmenter](config, classes)
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 LEAST_SAMPLES = 2
 """In a part; batch statistics of fewer are poor."""
@@ -23,8 +24,11 @@ Result = TypeVar("Result")
 
 
 def part_count(batch_size: int, cores: int) -> int:
-    """Return into how many parts a batch is cut on a CPU."""
-    return max(1, min(cores, batch_size // LEAST_SAMPLES))
+    """Return into how many parts a batch is cut on a CPU: as many as there are cores, and no fewer than two.
+
+    So one core gives the weights that two give, to the last bit. More cores round otherwise.
+    """
+    return max(1, min(max(2, cores), batch_size // LEAST_SAMPLES))
 
 
 class Crew:
@@ -35,18 +39,22 @@ class Crew:
     network : nn.Module
         The first of the crew; receives all gradients and the mean of the statistics.
     parts : int
-        How many work at once, each on its thread.
+        How many work at once, each on its thread; one after the other where the network draws at random, since all
+        threads share one source of chance.
 
     While the crew works, operations of each thread use an equal share of torch's threads.
     """
 
     def __init__(self, network: nn.Module, parts: int) -> None:
         self._networks = [network, *(_replica(network) for _ in range(parts - 1))]
-        self._pool = ThreadPoolExecutor(parts, thread_name_prefix="crew") if parts > 1 else None
+        self._at_once = 1 if draws_at_random(network) else parts
+        self._pool: ThreadPoolExecutor | None = None
         self._threads = torch.get_num_threads()
 
     def __enter__(self) -> Crew:
-        torch.set_num_threads(max(1, self._threads // self.parts))
+        if self._at_once > 1:
+            self._pool = ThreadPoolExecutor(self._at_once, thread_name_prefix="crew")
+        torch.set_num_threads(max(1, self._threads // self._at_once))
         return self
 
     def __exit__(
@@ -54,11 +62,12 @@ class Crew:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
         torch.set_num_threads(self._threads)
 
     @property
     def parts(self) -> int:
-        """How many work at once."""
+        """Into how many parts a batch is cut."""
         return len(self._networks)
 
     def train(self) -> None:
@@ -119,6 +128,14 @@ class Crew:
                 buffers[0].copy_(torch.stack(buffers[: len(working)]).mean(dim=0))
             for other in buffers[1:]:
                 other.copy_(buffers[0])
+
+
+def draws_at_random(network: nn.Module) -> bool:
+    """Whether a network's training output depends on chance: it drops out, or a module says ``draws_at_random``."""
+    return any(
+        getattr(module, "draws_at_random", False) or (isinstance(module, _DropoutNd) and module.p > 0)
+        for module in network.modules()
+    )
 
 
 def _replica(network: nn.Module) -> nn.Module:

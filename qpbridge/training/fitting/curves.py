@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+CLASS_IOU: Final = "iou "
+"""Begins the name of a class's IoU; the name of the class follows."""
+
 _DARKENED: Final = 0.85
 """Part of a class's color that its line has."""
 
@@ -49,6 +52,20 @@ class EpochRecord:
         return cls(**plain)
 
 
+def told_numbers(record: EpochRecord, class_names: Sequence[str]) -> dict[str, float]:
+    """Return what progress tells of an epoch, until the next one has ended; what is not defined is left out.
+
+    Keys are ``epoch, validation_loss, mean_iou`` and, for each class, ``iou NAME``.
+    """
+    numbers = {
+        "epoch": float(record.epoch),
+        "validation_loss": record.validation_loss,
+        "mean_iou": record.mean_iou,
+        **{f"{CLASS_IOU}{name}": iou for name, iou in zip(class_names, record.class_iou, strict=True)},
+    }
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
+
+
 def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> list[dict[str, float]]:
     """Return one flat row an epoch, keys ``epoch, learning_rate, ..., iou Tumor, ...``."""
     return [
@@ -58,7 +75,7 @@ def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> l
             "training_loss": round(record.training_loss, 6),
             "validation_loss": round(record.validation_loss, 6),
             "mean_iou": round(record.mean_iou, 6),
-            **{f"iou {name}": round(iou, 6) for name, iou in zip(class_names, record.class_iou, strict=True)},
+            **{f"{CLASS_IOU}{name}": round(iou, 6) for name, iou in zip(class_names, record.class_iou, strict=True)},
             "duration_s": round(record.duration_s, 3),
         }
         for record in records
@@ -84,8 +101,8 @@ def curves_svg(rows: Sequence[dict[str, float]], colors: Mapping[str, tuple[int,
         epochs = [row["epoch"] for row in rows]
         for key in ("training_loss", "validation_loss"):
             losses.plot(epochs, [row[key] for row in rows], label=key.replace("_", " "))
-        for key in [key for key in rows[0] if key.startswith("iou ")]:
-            name = key.removeprefix("iou ")
+        for key in [key for key in rows[0] if key.startswith(CLASS_IOU)]:
+            name = key.removeprefix(CLASS_IOU)
             ious.plot(epochs, [row[key] for row in rows], label=name, linewidth=1.5, color=_on_white(colors[name]))
         ious.plot(epochs, [row["mean_iou"] for row in rows], label="mean", color="black", linestyle="--")
         for axes, title in ((losses, "loss"), (ious, "validation IoU")):

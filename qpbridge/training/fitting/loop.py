@@ -18,14 +18,14 @@ from qpbridge.core.arrays import LabelMap
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError
 from qpbridge.evaluation.confusion import ConfusionMatrix
-from qpbridge.inference.device import Runtime
+from qpbridge.inference.device import Runtime, repeatable
 from qpbridge.models.family import Family, Outputs
 from qpbridge.models.losses import class_weights
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import ModelSpec
 from qpbridge.training.batching import Batch, batches
 from qpbridge.training.fitting.checkpoints import Checkpoint, CheckpointFile
-from qpbridge.training.fitting.curves import EpochRecord
+from qpbridge.training.fitting.curves import EpochRecord, told_numbers
 from qpbridge.training.fitting.learning import Learner
 from qpbridge.training.patches import Labels, Patch
 from qpbridge.training.reading import PatchPixels, SampleMaker
@@ -167,7 +167,7 @@ class Trainer:
         CancelledError
             If somebody asked to stop.
         """
-        with self._learner:
+        with repeatable(self._runtime.device), self._learner:
             return self._fit(training, validation, maker, progress, checkpoints)
 
     def _fit(
@@ -199,6 +199,7 @@ class Trainer:
                 break
             with self._shifted(training, weights):
                 self._end_epoch(loss, self._judge(plain, weights, progress), start_s)
+            progress.report("train", self._learner.step, steps, loss=loss, **self._told())
             if self._is_enough():
                 progress.warn(f"ended after epoch {epoch}: the last {self._recipe.patience} brought nothing better")
                 break
@@ -237,6 +238,10 @@ class Trainer:
             class_iou=tuple(float(iou) for iou in confusion.iou),
             duration_s=time.monotonic() - start_s,
         )
+
+    def _told(self) -> dict[str, float]:
+        names = [item.name for item in self._spec.classes]
+        return told_numbers(self._records[-1], names) if self._records else {}
 
     def _is_enough(self) -> bool:
         scores = [-1.0 if math.isnan(record.mean_iou) else record.mean_iou for record in self._records]
@@ -289,6 +294,7 @@ class Trainer:
         self, jobs: Sequence[Callable[[], PatchPixels]], weights: Tensor, steps: int, progress: Progress
     ) -> float:
         self._learner.crew.train()
+        told = self._told()
         total, seen = 0.0, 0
 
         def loss_of(network: nn.Module, part: Batch) -> Tensor:
@@ -303,7 +309,7 @@ class Trainer:
                 loss = self._learner.learn(batch, loss_of, steps, progress)
                 total += loss * len(batch.labels)
                 seen += len(batch.labels)
-                progress.report("train", self._learner.step, steps, loss=loss)
+                progress.report("train", self._learner.step, steps, loss=loss, **told)
         return total / max(seen, 1)
 
     @torch.inference_mode()

@@ -52,7 +52,7 @@ def test_a_line_tells_count_rate_remaining_time_and_numbers(
 ) -> None:
     progress.report("train", 0, 600)
     clock.now_s += 10
-    progress.report("train", 60, 600, loss=0.12345, mean_iou=0.9)
+    progress.report("train", 60, 600, loss=0.12345, mean_iou=0.9, **{"iou Tumor": 0.8})
 
     assert lines() == ["train 0/600 (0 %)", "train 60/600 (10 %), 6/s, 1:30 left, loss 0.1235, mean iou 0.9"]
 

@@ -3,7 +3,7 @@ import torch
 
 from qpbridge.errors import InvalidValueError
 from qpbridge.inference import device as devices
-from qpbridge.inference.device import Runtime, choose_device, has_fast_bf16, use_available_cores
+from qpbridge.inference.device import Runtime, choose_device, has_fast_bf16, repeatable, use_available_cores
 
 
 @pytest.fixture
@@ -69,6 +69,18 @@ def test_threads_follow_the_cores_the_process_may_use(monkeypatch: pytest.Monkey
         use_available_cores()
 
     assert given == [6, 4, 6, 6, 6]
+
+
+def test_convolutions_of_a_gpu_repeat_themselves_while_asked_to() -> None:
+    before = torch.backends.cudnn.deterministic
+
+    with repeatable(torch.device("cuda")):
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+    with repeatable(torch.device("cpu")):
+        assert torch.backends.cudnn.deterministic == before
+
+    assert torch.backends.cudnn.deterministic == before
 
 
 def test_an_empty_batch_is_refused() -> None:

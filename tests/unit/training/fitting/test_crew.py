@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qpbridge.training.fitting.crew import Crew, part_count
+from qpbridge.training.fitting.crew import Crew, draws_at_random, part_count
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +40,9 @@ def gradients_of(network: nn.Module) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "cores", "parts"), [(1, 8, 1), (3, 8, 1), (4, 8, 2), (8, 2, 2), (8, 16, 4), (16, 1, 1)]
+    ("batch_size", "cores", "parts"), [(1, 8, 1), (3, 8, 1), (4, 8, 2), (8, 2, 2), (8, 16, 4), (16, 1, 2)]
 )
-def test_a_batch_is_cut_no_finer_than_cores_and_samples_allow(batch_size: int, cores: int, parts: int) -> None:
+def test_a_batch_is_cut_as_cores_and_samples_allow_but_in_two_at_least(batch_size: int, cores: int, parts: int) -> None:
     assert part_count(batch_size, cores) == parts
 
 
@@ -138,3 +138,30 @@ def test_each_of_the_crew_gets_its_share_of_threads_while_it_works() -> None:
     assert torch.get_num_threads() == 2
     with Crew(network_of(), 1):
         assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_one_source_of_chance_serves_one_part_after_the_other(p: float) -> None:
+    def fit() -> nn.Module:
+        network = nn.Sequential(network_of(), nn.Dropout(p))
+        with Crew(network, 4) as crew:
+            for step in range(5):
+                crew.learn(loss_of, list(samples(8 + 4 * step).split(2 + step)), [0.25] * 4)
+        return network
+
+    assert draws_at_random(nn.Sequential(nn.Dropout2d(p))) == (p > 0)
+    assert all(torch.equal(a, b) for a, b in zip(gradients_of(fit()), gradients_of(fit()), strict=True))
+
+
+def test_one_core_gives_what_two_give() -> None:
+    def fit(cores: int) -> nn.Module:
+        torch.set_num_threads(cores)
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 3))
+        images = torch.rand(8, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+        with Crew(network, part_count(8, cores)) as crew:
+            crew.train()
+            crew.learn(loss_of, list(images.split(4)), [0.5, 0.5])
+        return network
+
+    assert all(torch.equal(a, b) for a, b in zip(gradients_of(fit(1)), gradients_of(fit(2)), strict=True))

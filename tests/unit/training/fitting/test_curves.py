@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from qpbridge.training.fitting.curves import EpochRecord, curves_rows, curves_svg
+from qpbridge.training.fitting.curves import EpochRecord, curves_rows, curves_svg, told_numbers
 
 RED = (200, 0, 0)
 
@@ -42,6 +42,12 @@ def test_an_epoch_is_one_flat_row() -> None:
 def test_each_class_needs_its_iou() -> None:
     with pytest.raises(ValueError, match="zip"):
         curves_rows([record(1, 0.5)], ["Tumor", "Stroma"])
+
+
+def test_progress_tells_what_is_defined() -> None:
+    told = told_numbers(record(2, 0.5, math.nan), ["Tumor", "Stroma"])
+
+    assert told == {"epoch": 2, "validation_loss": pytest.approx(0.62345678), "iou Tumor": 0.5}
 
 
 def test_the_picture_names_classes_and_axes() -> None:

