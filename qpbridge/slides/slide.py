@@ -14,6 +14,7 @@ import numpy as np
 from qpbridge.core.arrays import RgbImage
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.errors import InvalidValueError
+from qpbridge.slides.overview import Overview
 from qpbridge.slides.resampling import WHITE, AxisPlan, SourceAxis, plan_axis, resample_into
 
 LEVEL_TOLERANCE: Final = 0.02
@@ -103,6 +104,8 @@ class Slide:
 
     def __init__(self, source: PixelSource) -> None:
         self._source = source
+        self._overview = Overview(source)
+        self._levels = (*source.levels, *self._overview.levels)
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +141,7 @@ class Slide:
 
     @property
     def downsamples(self) -> tuple[float, ...]:
-        """Of each level, the finest first."""
+        """Of each level of the file, the finest first."""
         return tuple(level.downsample for level in self._source.levels)
 
     @property
@@ -187,9 +190,14 @@ class Slide:
         return self.read(self.region, max(1, round(self.width_px / scale)), max(1, round(self.height_px / scale)))
 
     def _best_level(self, downsample: float) -> int:
-        finest, *coarser = range(len(self._source.levels))
-        fitting = [i for i in coarser if self._source.levels[i].downsample <= downsample * (1 + LEVEL_TOLERANCE)]
-        return max(fitting, key=lambda i: self._source.levels[i].downsample, default=finest)
+        finest, *coarser = range(len(self._levels))
+        fitting = [i for i in coarser if self._levels[i].downsample <= downsample * (1 + LEVEL_TOLERANCE)]
+        return max(fitting, key=lambda i: self._levels[i].downsample, default=finest)
+
+    def _read_level(self, level: int, x: int, y: int, width: int, height: int) -> RgbImage:
+        made = level - len(self._source.levels)
+        source, index = (self._source, level) if made < 0 else (self._overview, made)
+        return source.read_level(index, x, y, width, height)
 
     def _fill(self, image: RgbImage, level: int, region: Region) -> None:
         columns, rows = self._plans(level, region, image.shape[1], image.shape[0])
@@ -197,11 +205,11 @@ class Slide:
             for part, place in _halves(region, image.shape[1], image.shape[0]):
                 self._fill(image[place], level, part)
         elif rows.count and columns.count:
-            pixels = self._source.read_level(level, columns.first, rows.first, columns.count, rows.count)
+            pixels = self._read_level(level, columns.first, rows.first, columns.count, rows.count)
             resample_into(image, pixels, rows, columns)
 
     def _plans(self, level: int, region: Region, width: int, height: int) -> tuple[AxisPlan, AxisPlan]:
-        grid = self._source.levels[level]
+        grid = self._levels[level]
         x_axis = SourceAxis(
             size=grid.width, downsample=grid.downsample_x, origin_px=grid.origin_x_px, image_px=self.width_px
         )
