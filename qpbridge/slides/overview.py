@@ -21,6 +21,9 @@ OVERVIEW_LIMIT_PX: Final = 64_000_000
 SMALLEST_PX: Final = 256
 """No level is made whose shorter edge would be below this."""
 
+OVERSAMPLING: Final = 2.0
+"""How much finer than asked for a made level is: windows that lie between its pixels then stay as sharp as without."""
+
 _STRIP_PX: Final = 512  # even, so that strips meet at pixels of the halving
 
 

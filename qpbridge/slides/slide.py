@@ -14,7 +14,7 @@ import numpy as np
 from qpbridge.core.arrays import RgbImage
 from qpbridge.core.geometry import PixelCalibration, Region
 from qpbridge.errors import InvalidValueError
-from qpbridge.slides.overview import Overview
+from qpbridge.slides.overview import OVERSAMPLING, Overview
 from qpbridge.slides.resampling import WHITE, AxisPlan, SourceAxis, plan_axis, resample_into
 
 LEVEL_TOLERANCE: Final = 0.02
@@ -190,9 +190,14 @@ class Slide:
         return self.read(self.region, max(1, round(self.width_px / scale)), max(1, round(self.height_px / scale)))
 
     def _best_level(self, downsample: float) -> int:
-        finest, *coarser = range(len(self._levels))
-        fitting = [i for i in coarser if self._levels[i].downsample <= downsample * (1 + LEVEL_TOLERANCE)]
-        return max(fitting, key=lambda i: self._levels[i].downsample, default=finest)
+        coarsest = downsample * (1 + LEVEL_TOLERANCE)
+        kept = len(self._source.levels)
+        fitting = [
+            i
+            for i, level in enumerate(self._levels)
+            if i == 0 or level.downsample <= (coarsest if i < kept else coarsest / OVERSAMPLING)
+        ]
+        return max(fitting, key=lambda i: self._levels[i].downsample)
 
     def _read_level(self, level: int, x: int, y: int, width: int, height: int) -> RgbImage:
         made = level - len(self._source.levels)
