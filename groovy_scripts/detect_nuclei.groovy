@@ -7,7 +7,7 @@
 def URL = ''          // address of a server elsewhere, such as 'https://gpu.lab:50052'; empty: the one of this user
 def TOKEN = ''        // its token; empty: QPBRIDGE_TOKEN, or found with the server
 def MODEL = 'my-nuclei' // its name on the server
-def OPTIONS = [:]     // further fields of the request that the server knows, such as [cellExpansionUm: 5]
+def OPTIONS = [:]     // further fields of the request that the server knows, such as [cellUm: 5]
 def PATH_MAP = []     // where slides lie for the server, such as ['D:\\slides=/mnt/slides']
 // --------------------------------------------------------------------------------------------------------------------
 

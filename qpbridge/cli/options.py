@@ -100,6 +100,19 @@ class LabelScope(Scope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TruthScope(LabelScope):
+    """Which slides, and what their annotations say of what nobody annotated."""
+
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Everything is annotated: as if such an area covered every image.")
+    ] = False
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of a request that these options are."""
+        return {**LabelScope.values(self), "complete": self.complete}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Maps:
     """What is made of class probabilities."""
 

@@ -78,7 +78,7 @@ def judge(found: Overlaps) -> Verdicts:
     return Verdicts(true=true, predicted=predicted)
 
 
-def picture(image: RgbImage, truth: InstanceMap, prediction: InstanceMap) -> RgbImage:
+def picture(image: RgbImage, truth: InstanceMap, prediction: InstanceMap, verdicts: Verdicts | None = None) -> RgbImage:
     """Draw what became of each object over an image, in ``COLORS_RGB``.
 
     True objects are tinted by their verdict; predicted ones are outlined by theirs.
@@ -89,8 +89,10 @@ def picture(image: RgbImage, truth: InstanceMap, prediction: InstanceMap) -> Rgb
         Not changed.
     truth, prediction : ndarray of int32, shape (H, W)
         Numbers of objects; 0 for none.
+    verdicts : Verdicts or None
+        Of all of these numbers, where the image is a part of what was compared; by this image alone where None.
     """
-    verdicts = judge(overlaps(truth, prediction))
+    verdicts = judge(overlaps(truth, prediction)) if verdicts is None else verdicts
     colors = np.zeros((len(Verdict) + 1, 3), np.uint8)
     for verdict, color in COLORS_RGB.items():
         colors[verdict] = color

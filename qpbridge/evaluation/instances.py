@@ -123,31 +123,76 @@ class InstanceScores:
         return _ratio(self.matched, self.predicted_objects)
 
 
-def overlaps(truth: InstanceMap, prediction: InstanceMap) -> Overlaps:
-    """Find all pairs of objects that share pixels.
+class OverlapTally:
+    """Pairs of objects that share pixels, gathered block by block.
 
     Parameters
     ----------
-    truth, prediction : ndarray of int32, shape (H, W)
-        Numbers of objects; 0 for none.
+    true_objects, predicted_objects : int
+        Highest number of each.
+    """
+
+    def __init__(self, true_objects: int, predicted_objects: int) -> None:
+        self._true = np.zeros(true_objects + 1, np.int64)
+        self._inside = np.zeros(predicted_objects + 1, np.int64)
+        self._whole = np.zeros(predicted_objects + 1, np.int64)
+        self._shared: dict[int, int] = {}
+
+    def add(self, truth: InstanceMap, prediction: InstanceMap, known: Mask | None = None) -> None:
+        """Count the pixels of a block.
+
+        Parameters
+        ----------
+        truth, prediction : ndarray of int32, shape (H, W)
+            Numbers of objects, the same in all blocks; 0 for none.
+        known : ndarray of bool, shape (H, W), or None
+            Where all true objects are annotated; everywhere where None.
+
+        Raises
+        ------
+        InvalidValueError
+            If the shapes differ.
+        """
+        if truth.shape != prediction.shape:
+            raise InvalidValueError(f"a truth of {truth.shape} px cannot score a prediction of {prediction.shape} px")
+        self._whole += np.bincount(prediction.ravel(), minlength=len(self._whole))
+        counted = np.s_[:] if known is None else known
+        true, predicted = truth[counted].ravel(), prediction[counted].ravel()
+        self._true += np.bincount(true, minlength=len(self._true))
+        self._inside += np.bincount(predicted, minlength=len(self._inside))
+        both = (true > 0) & (predicted > 0)
+        keys, counts = np.unique(true[both].astype(np.int64) * len(self._whole) + predicted[both], return_counts=True)
+        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+            self._shared[key] = self._shared.get(key, 0) + count
+
+    def overlaps(self) -> Overlaps:
+        """Return the pairs, without predicted objects that lie by more than half where nothing is known."""
+        is_counted = (2 * self._inside >= self._whole) & (self._inside > 0)
+        is_counted[0] = False
+        keys = np.array(sorted(self._shared), np.int64)
+        shared = np.array([self._shared[key] for key in keys.tolist()], np.int64)
+        true, predicted = np.divmod(keys, len(self._whole))
+        kept = is_counted[predicted]
+        return Overlaps(
+            true_areas=np.where(np.arange(len(self._true)) > 0, self._true, 0),
+            predicted_areas=np.where(is_counted, self._inside, 0),
+            true=true[kept],
+            predicted=predicted[kept],
+            shared=shared[kept],
+        )
+
+
+def overlaps(truth: InstanceMap, prediction: InstanceMap, known: Mask | None = None) -> Overlaps:
+    """Find all pairs of objects of an image that share pixels; parameters as for ``score_instances``.
 
     Raises
     ------
     InvalidValueError
         If the shapes differ.
     """
-    if truth.shape != prediction.shape:
-        raise InvalidValueError(f"a truth of {truth.shape} px cannot score a prediction of {prediction.shape} px")
-    areas = [np.bincount(numbers.ravel(), minlength=1) for numbers in (truth, prediction)]
-    for counts in areas:
-        counts[0] = 0
-    both = (truth > 0) & (prediction > 0)
-    columns = len(areas[1])
-    pairs, shared = np.unique(truth[both].astype(np.int64) * columns + prediction[both], return_counts=True)
-    true, predicted = np.divmod(pairs, columns)
-    return Overlaps(
-        true_areas=areas[0], predicted_areas=areas[1], true=true, predicted=predicted, shared=shared.astype(np.int64)
-    )
+    tally = OverlapTally(int(truth.max(initial=0)), int(prediction.max(initial=0)))
+    tally.add(truth, prediction, known)
+    return tally.overlaps()
 
 
 def score_instances(truth: InstanceMap, prediction: InstanceMap, known: Mask | None = None) -> InstanceScores:
@@ -160,16 +205,18 @@ def score_instances(truth: InstanceMap, prediction: InstanceMap, known: Mask | N
     known : ndarray of bool, shape (H, W), or None
         Where all true objects are annotated. Predicted ones that lie outside by more than half do not count, and of
         the others, as of true ones, only what lies inside.
+    """
+    return score(overlaps(truth, prediction, known))
+
+
+def score(found: Overlaps) -> InstanceScores:
+    """Return what the overlaps of true and predicted objects are worth.
 
     References
     ----------
     AJI: Kumar et al. 2017, by the rule of Rahmon et al. 2022, eq. (4): a prediction may serve several true objects.
     PQ: Kirillov et al. 2019, eq. (1).
     """
-    if known is not None:
-        prediction = _known_part(prediction, known)
-        truth = np.where(known, truth, np.int32(0))
-    found = overlaps(truth, prediction)
     joint_px, either_px = _aggregated(found)
     is_match = found.is_match
     return InstanceScores(
@@ -216,13 +263,6 @@ def _aggregated(found: Overlaps) -> tuple[int, int]:
     is_unused[found.predicted[best]] = False
     rest = found.true_areas[is_lonely].sum() + found.predicted_areas[is_unused].sum()
     return int(found.shared[best].sum()), int(found.united[best].sum() + rest)
-
-
-def _known_part(prediction: InstanceMap, known: Mask) -> InstanceMap:
-    whole = np.bincount(prediction.ravel(), minlength=1)
-    inside = np.bincount(prediction[known], minlength=len(whole))
-    is_counted = 2 * inside >= whole
-    return np.where(known & is_counted[prediction], prediction, np.int32(0))
 
 
 def _ratio(part: float, whole: float) -> float:

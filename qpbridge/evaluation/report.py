@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from qpbridge.evaluation import instances
 from qpbridge.evaluation.confusion import ConfusionMatrix
 
 NO_PREDICTION = "(none)"
@@ -45,6 +47,25 @@ def to_dict(matrix: ConfusionMatrix, pixel_area_mm2: float | None = None) -> dic
             "rows": dict(zip(matrix.class_names, matrix.counts.tolist(), strict=True)),
         },
     }
+
+
+def instances_to_dict(scores: instances.InstanceScores, verdicts: Mapping[str, int]) -> dict[str, Any]:
+    """Return all scores of single objects, ready for JSON: undefined scores are None.
+
+    Parameters
+    ----------
+    scores : InstanceScores
+        Of one entry, or pooled.
+    verdicts : mapping of str to int
+        What became of how many objects.
+    """
+    counts = {"annotated": scores.true_objects, "predicted": scores.predicted_objects, "matched": scores.matched}
+    return {**ratios(instances.to_dict(scores)), "counts": {**counts, **verdicts}}
+
+
+def ratios(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Return scores ready for JSON: undefined ones are None."""
+    return {name: _number(value) for name, value in scores.items()}
 
 
 def _number(score: float) -> float | None:

@@ -26,7 +26,7 @@ from qpbridge.v1 import job_pb2 as qpbridge_dot_v1_dot_job__pb2
 from qpbridge.v1 import objects_pb2 as qpbridge_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqpbridge/v1/evaluation.proto\x12\x0bqpbridge.v1\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\"\xcf\x02\n\x0f\x45valuateRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x12\x15\n\x0bpredictions\x18\x03 \x01(\tH\x00\x12\x0f\n\x07\x65ntries\x18\x04 \x03(\t\x12\x10\n\x03mpp\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x10\n\x08path_map\x18\x07 \x03(\t\x12\x10\n\x03out\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x32\n\x0b\x61nnotations\x18\t \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\n \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsMode\x12\x14\n\x0cregion_class\x18\x0b \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x0c \x01(\tB\t\n\x07subjectB\x06\n\x04_mppB\x06\n\x04_out\"1\n\x10\x45valuateResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job2^\n\x11\x45valuationService\x12I\n\x08\x45valuate\x12\x1c.qpbridge.v1.EvaluateRequest\x1a\x1d.qpbridge.v1.EvaluateResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cqpbridge/v1/evaluation.proto\x12\x0bqpbridge.v1\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\"\x85\x03\n\x0f\x45valuateRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x12\x15\n\x0bpredictions\x18\x03 \x01(\tH\x00\x12\x0f\n\x07\x65ntries\x18\x04 \x03(\t\x12\x10\n\x03mpp\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x10\n\x08path_map\x18\x07 \x03(\t\x12\x10\n\x03out\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x32\n\x0b\x61nnotations\x18\t \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\n \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsMode\x12\x14\n\x0cregion_class\x18\x0b \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x0c \x01(\t\x12\x10\n\x08\x63omplete\x18\r \x01(\x08\x12\x15\n\x08pictures\x18\x0e \x01(\tH\x03\x88\x01\x01\x42\t\n\x07subjectB\x06\n\x04_mppB\x06\n\x04_outB\x0b\n\t_pictures\"1\n\x10\x45valuateResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job2^\n\x11\x45valuationService\x12I\n\x08\x45valuate\x12\x1c.qpbridge.v1.EvaluateRequest\x1a\x1d.qpbridge.v1.EvaluateResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qpbridge.v1.evaluation_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVALUATEREQUEST']._serialized_start=96
-  _globals['_EVALUATEREQUEST']._serialized_end=431
-  _globals['_EVALUATERESPONSE']._serialized_start=433
-  _globals['_EVALUATERESPONSE']._serialized_end=482
-  _globals['_EVALUATIONSERVICE']._serialized_start=484
-  _globals['_EVALUATIONSERVICE']._serialized_end=578
+  _globals['_EVALUATEREQUEST']._serialized_end=485
+  _globals['_EVALUATERESPONSE']._serialized_start=487
+  _globals['_EVALUATERESPONSE']._serialized_end=536
+  _globals['_EVALUATIONSERVICE']._serialized_start=538
+  _globals['_EVALUATIONSERVICE']._serialized_end=632
 # @@protoc_insertion_point(module_scope)

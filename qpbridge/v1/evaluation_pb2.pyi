@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("project", "model", "predictions", "entries", "mpp", "device", "path_map", "out", "annotations", "annotations_mode", "region_class", "backend")
+    __slots__ = ("project", "model", "predictions", "entries", "mpp", "device", "path_map", "out", "annotations", "annotations_mode", "region_class", "backend", "complete", "pictures")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,8 @@ class EvaluateRequest(_message.Message):
     ANNOTATIONS_MODE_FIELD_NUMBER: _ClassVar[int]
     REGION_CLASS_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
     project: str
     model: str
     predictions: str
@@ -34,7 +36,9 @@ class EvaluateRequest(_message.Message):
     annotations_mode: _objects_pb2.AnnotationsMode
     region_class: str
     backend: str
-    def __init__(self, project: _Optional[str] = ..., model: _Optional[str] = ..., predictions: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., path_map: _Optional[_Iterable[str]] = ..., out: _Optional[str] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ...) -> None: ...
+    complete: bool
+    pictures: str
+    def __init__(self, project: _Optional[str] = ..., model: _Optional[str] = ..., predictions: _Optional[str] = ..., entries: _Optional[_Iterable[str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., path_map: _Optional[_Iterable[str]] = ..., out: _Optional[str] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ..., complete: _Optional[bool] = ..., pictures: _Optional[str] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("job",)

@@ -221,34 +221,84 @@ class PredictRegionReport(_message.Message):
     def __init__(self, objects: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[ClassSummary, _Mapping]]] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp_x: _Optional[float] = ..., mpp_y: _Optional[float] = ..., mpp_source: _Optional[_Union[_geometry_pb2.CalibrationSource, str]] = ..., fingerprint: _Optional[str] = ..., model_digest: _Optional[str] = ..., duration_s: _Optional[float] = ..., suggestions: _Optional[int] = ...) -> None: ...
 
 class EvaluateReport(_message.Message):
-    __slots__ = ("scores", "labelled_share", "entries", "failures", "unlabelled", "backend")
+    __slots__ = ("scores", "labelled_share", "entries", "failures", "unlabelled", "backend", "nuclei", "nuclei_mean")
     SCORES_FIELD_NUMBER: _ClassVar[int]
     LABELLED_SHARE_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    NUCLEI_FIELD_NUMBER: _ClassVar[int]
+    NUCLEI_MEAN_FIELD_NUMBER: _ClassVar[int]
     scores: Scores
     labelled_share: float
     entries: _containers.RepeatedCompositeFieldContainer[EntryScores]
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
     unlabelled: _containers.RepeatedScalarFieldContainer[str]
     backend: Backend
-    def __init__(self, scores: _Optional[_Union[Scores, _Mapping]] = ..., labelled_share: _Optional[float] = ..., entries: _Optional[_Iterable[_Union[EntryScores, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[str]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ...) -> None: ...
+    nuclei: NucleiScores
+    nuclei_mean: NucleiScores
+    def __init__(self, scores: _Optional[_Union[Scores, _Mapping]] = ..., labelled_share: _Optional[float] = ..., entries: _Optional[_Iterable[_Union[EntryScores, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[str]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., nuclei: _Optional[_Union[NucleiScores, _Mapping]] = ..., nuclei_mean: _Optional[_Union[NucleiScores, _Mapping]] = ...) -> None: ...
+
+class NucleiScores(_message.Message):
+    __slots__ = ("aji", "dice", "pq", "sq", "dq", "f1", "recall", "precision", "counts", "pictures")
+    AJI_FIELD_NUMBER: _ClassVar[int]
+    DICE_FIELD_NUMBER: _ClassVar[int]
+    PQ_FIELD_NUMBER: _ClassVar[int]
+    SQ_FIELD_NUMBER: _ClassVar[int]
+    DQ_FIELD_NUMBER: _ClassVar[int]
+    F1_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    aji: float
+    dice: float
+    pq: float
+    sq: float
+    dq: float
+    f1: float
+    recall: float
+    precision: float
+    counts: NucleiCounts
+    pictures: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, aji: _Optional[float] = ..., dice: _Optional[float] = ..., pq: _Optional[float] = ..., sq: _Optional[float] = ..., dq: _Optional[float] = ..., f1: _Optional[float] = ..., recall: _Optional[float] = ..., precision: _Optional[float] = ..., counts: _Optional[_Union[NucleiCounts, _Mapping]] = ..., pictures: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NucleiCounts(_message.Message):
+    __slots__ = ("annotated", "predicted", "matched", "merged", "split", "found", "missed", "made_up")
+    ANNOTATED_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    MERGED_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    MADE_UP_FIELD_NUMBER: _ClassVar[int]
+    annotated: int
+    predicted: int
+    matched: int
+    merged: int
+    split: int
+    found: int
+    missed: int
+    made_up: int
+    def __init__(self, annotated: _Optional[int] = ..., predicted: _Optional[int] = ..., matched: _Optional[int] = ..., merged: _Optional[int] = ..., split: _Optional[int] = ..., found: _Optional[int] = ..., missed: _Optional[int] = ..., made_up: _Optional[int] = ...) -> None: ...
 
 class EntryScores(_message.Message):
-    __slots__ = ("key", "name", "was_trained_on", "labelled_share", "scores")
+    __slots__ = ("key", "name", "was_trained_on", "labelled_share", "scores", "nuclei")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     WAS_TRAINED_ON_FIELD_NUMBER: _ClassVar[int]
     LABELLED_SHARE_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    NUCLEI_FIELD_NUMBER: _ClassVar[int]
     key: str
     name: str
     was_trained_on: bool
     labelled_share: float
     scores: Scores
-    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., was_trained_on: _Optional[bool] = ..., labelled_share: _Optional[float] = ..., scores: _Optional[_Union[Scores, _Mapping]] = ...) -> None: ...
+    nuclei: NucleiScores
+    def __init__(self, key: _Optional[str] = ..., name: _Optional[str] = ..., was_trained_on: _Optional[bool] = ..., labelled_share: _Optional[float] = ..., scores: _Optional[_Union[Scores, _Mapping]] = ..., nuclei: _Optional[_Union[NucleiScores, _Mapping]] = ...) -> None: ...
 
 class Scores(_message.Message):
     __slots__ = ("mean_iou", "mean_recall", "mean_precision", "pixel_accuracy", "frequency_weighted_iou", "labelled_px", "labelled_mm2", "classes", "confusion")

@@ -123,6 +123,7 @@ def _finders(places: Places) -> dict[str, Callable[[str], object]]:
         "model": places.model,
         "base": places.model,
         "out": places.write,
+        "pictures": places.write,
         "project_out": places.new_project,
         "path_map": places.path_rule,
     }

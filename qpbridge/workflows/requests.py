@@ -59,6 +59,8 @@ class TrainRequest:
         See ``AnnotationsMode``; entries without such a text keep their saved objects.
     region_class : str
         Class of annotations that mark areas as completely annotated.
+    complete : bool
+        Everything is annotated on every image that has objects, as if such an annotation lay over it.
     """
 
     project: Path
@@ -79,6 +81,7 @@ class TrainRequest:
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
     region_class: str = REGION_CLASS
+    complete: bool = False
 
     def __post_init__(self) -> None:
         if self.family is None and self.base is None:
@@ -245,6 +248,11 @@ class EvaluateRequest:
         As for ``TrainRequest``.
     region_class : str
         Class of annotations that mark areas as completely annotated.
+    complete : bool
+        As for ``TrainRequest``.
+    pictures : Path or None
+        Folder for pictures of which nuclei were found, missed, split, merged and made up: one PNG for each part of
+        a slide where all nuclei are annotated.
     """
 
     project: Path
@@ -259,6 +267,8 @@ class EvaluateRequest:
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
     region_class: str = REGION_CLASS
+    complete: bool = False
+    pictures: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from qpbridge.training.fitting.curves import curves_rows
 from qpbridge.training.fitting.loop import Fitted, PatchSet, Trainer
 from qpbridge.training.fitting.report import training_report
 from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
-from qpbridge.workflows.entries.annotations import with_annotations
+from qpbridge.workflows.entries.annotations import with_annotations, with_complete
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
 from qpbridge.workflows.entries.sources import Source, open_told, sources_in
@@ -183,7 +183,8 @@ def _sources(request: TrainRequest, progress: Progress) -> list[Source]:
     entries = None if request.entries is None else tuple(dict.fromkeys((*request.entries, *request.validation)))
     project = open_told(request.project, request.backend, progress)
     sources = sources_in(project, entries, request.path_map)
-    return with_annotations(sources, request.annotations, request.annotations_mode)
+    named = with_annotations(sources, request.annotations, request.annotations_mode)
+    return with_complete(named, request.region_class if request.complete else None)
 
 
 def _provenance(plan: Plan, material: Material, fitted: Fitted, base: Bundle | None) -> Provenance:

@@ -54,7 +54,7 @@ def train(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     *,
-    scope: options.LabelScope,
+    scope: options.TruthScope,
     place: options.Place,
     output: options.Output,
 ) -> None:
@@ -182,20 +182,32 @@ def evaluate(
         Path | None, typer.Option("--predictions", metavar="DIR", help="Compare what predict wrote there.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the scores as JSON, too.")] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", metavar="DIR", help="Draw which nuclei were found, missed, split, merged or made up, too."
+        ),
+    ] = None,
     device: options.Device = "auto",
     *,
-    scope: options.LabelScope,
+    scope: options.TruthScope,
     place: options.Place,
     output: options.Output,
 ) -> None:
     """Compare predictions with annotations.
 
-    Only annotated pixels count. Give either --model or --predictions.
+    Only annotated pixels count; of nuclei, each single one is compared, too. Give either --model or --predictions.
     """
 
     def request() -> EvaluateRequest:
         return EvaluateRequest(
-            project=project, model=model, predictions=predictions, device=device, out=out, **scope.values()
+            project=project,
+            model=model,
+            predictions=predictions,
+            device=device,
+            out=out,
+            pictures=pictures,
+            **scope.values(),
         )
 
     carry_out(working(request, place), output, TELLING["evaluate"])

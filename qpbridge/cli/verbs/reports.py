@@ -89,9 +89,23 @@ def show_evaluation(report: Document) -> None:
         | {"trained on": one["was_trained_on"]}
         for one in report["entries"]
     ]
-    print_tables({"Scores": scores, "Slides": entries, "Failures": _failures(report)})
+    print_tables({"Scores": scores, **_nuclei_tables(report), "Slides": entries, "Failures": _failures(report)})
     if report["unlabelled"]:
         output_console().print(f"without annotations: {', '.join(report['unlabelled'])}", markup=False)
+
+
+def _nuclei_tables(report: Document) -> dict[str, list[dict[str, Any]]]:
+    """Return what single nuclei scored, and what became of them; nothing where tissue was predicted."""
+    if report["nuclei"] is None:
+        return {}
+    rows = {one["name"]: one["nuclei"] for one in report["entries"]}
+    rows |= {"mean of slides": report["nuclei_mean"], "all nuclei": report["nuclei"]}
+    scores = [{"nuclei of": name, **{title: one[key] for title, key in _NUCLEI.items()}} for name, one in rows.items()]
+    counted = {name: one["counts"] for name, one in rows.items() if one["counts"] is not None}
+    return {"Nuclei": scores, "Counts": [{"nuclei of": name, **counts} for name, counts in counted.items()]}
+
+
+_NUCLEI: Final = {"AJI": "aji", "Dice": "dice", "PQ": "pq", "SQ": "sq", "DQ": "dq", "F1": "f1"}
 
 
 def rate_training(report: Document) -> ExitCode:

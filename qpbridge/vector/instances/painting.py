@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
-from qpbridge.core.arrays import InstanceMap
+from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap
 from qpbridge.core.geometry import Region
 from qpbridge.vector.raster import Painter, is_polygonal
 
@@ -52,3 +52,16 @@ class InstanceIndex:
         The first keeps the pixels where two overlap: public program of Rahmon et al. 2022.
         """
         return self._painter.paint(region, width, height, self._numbers)
+
+
+def single_nuclei(shapes: Sequence[tuple[BaseGeometry, int]], rest: int | None) -> tuple[BaseGeometry, ...]:
+    """Return the nuclei among labelled shapes, those on top first.
+
+    Parameters
+    ----------
+    shapes : sequence of (geometry, int)
+        In painter's order.
+    rest : int or None
+        Label of what is no nucleus.
+    """
+    return tuple(geometry for geometry, label in reversed(shapes) if label not in (rest, IGNORE_INDEX))

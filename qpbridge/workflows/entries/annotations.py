@@ -43,6 +43,19 @@ def with_annotations(sources: Sequence[Source], texts: Mapping[str, str], mode: 
     ]
 
 
+def with_complete(sources: Sequence[Source], region_class: str | None) -> list[Source]:
+    """Return the sources as if everything on each were annotated, where a class is given that says so.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        Slides to work on. One without any object stays as it is: nobody has worked on it.
+    region_class : str or None
+        Class of annotations that mark areas as completely annotated.
+    """
+    return [replace(source, complete_class=region_class) for source in sources]
+
+
 def _position(key: str, sources: Sequence[Source]) -> int:
     # An id before a name, as a project looks its entries up.
     for names in ([source.key for source in sources], [source.name for source in sources], list(map(_path, sources))):

@@ -6,15 +6,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shapely.geometry.base import BaseGeometry
-
-from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.objects import PathClass, PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.errors import NoAnnotationError
 from qpbridge.training.classes import ClassChoice
 from qpbridge.training.patches import LabelledSlide
-from qpbridge.vector.labels import ImageLabels, Subject, read_labels, visible_areas_px
+from qpbridge.vector.instances.painting import single_nuclei
+from qpbridge.vector.labels import Subject, read_labels, visible_areas_px
 from qpbridge.workflows.entries.failures import Failure, Failures
 from qpbridge.workflows.entries.sources import Source
 
@@ -142,15 +140,7 @@ class Gathering:
                 slide=opened.slide,
                 calibration=calibration.fitted_to(model_mpp),
                 shapes=labelled.shapes,
-                nuclei=_nuclei(labelled, choice),
+                nuclei=single_nuclei(labelled.shapes, choice.background) if choice.subject is Subject.NUCLEI else (),
             ),
             areas_um2={choice.names[label]: area * calibration.pixel_area_um2 for label, area in areas_px.items()},
         )
-
-
-def _nuclei(labelled: ImageLabels, choice: ClassChoice) -> tuple[BaseGeometry, ...]:
-    """Return single nuclei, those on top first."""
-    if choice.subject is not Subject.NUCLEI:
-        return ()
-    others = {choice.background, IGNORE_INDEX}
-    return tuple(geometry for geometry, label in reversed(labelled.shapes) if label not in others)

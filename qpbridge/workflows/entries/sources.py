@@ -28,6 +28,12 @@ _SERIES_SUFFIX: Final = ".dcm"
 """DICOM: one slide is many files, of which only a person can name one."""
 
 
+_EVERYWHERE_ID: Final = "00000000-0000-0000-0000-000000000000"
+_EVERYWHERE_RGB: Final = (0, 0, 0)
+_EVERYWHERE_PX: Final = 1 << 24
+"""More than any image has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedSource:
     """A slide that is open for reading.
@@ -77,6 +83,8 @@ class Source:
         Objects that came with the request.
     keeps_saved : bool
         Whether those join the saved objects rather than take their place.
+    complete_class : str or None
+        Class of an annotation that lies over everything, where there are objects at all.
     """
 
     key: str
@@ -88,6 +96,7 @@ class Source:
     path_map: PathMap | None = None
     given: tuple[PathObject, ...] | None = None
     keeps_saved: bool = False
+    complete_class: str | None = None
 
     @property
     def label(self) -> str:
@@ -119,7 +128,8 @@ class Source:
     def objects(self) -> tuple[PathObject, ...]:
         """Return the objects of this slide: those given with the request, those saved in the project, or both.
 
-        A saved object of which there is a given one with the same id is out of date.
+        A saved object of which there is a given one with the same id is out of date. Where everything is annotated,
+        an annotation that says so comes last.
 
         Raises
         ------
@@ -128,6 +138,10 @@ class Source:
         PathRefusedError
             If a link leads from there to what this process may not read.
         """
+        found = self._known_objects()
+        return found if self.complete_class is None or not found else (*found, _everywhere(self.complete_class))
+
+    def _known_objects(self) -> tuple[PathObject, ...]:
         if self.given is None:
             return self.saved_objects()
         if not self.keeps_saved:
@@ -204,6 +218,20 @@ class Source:
         assert self.entry is not None
         assert self.path_map is not None
         return self.project, self.entry, self.path_map
+
+
+def _everywhere(class_name: str) -> PathObject:
+    """Return an annotation over everything that an image may hold."""
+    import shapely
+
+    from qpbridge.core.objects import ObjectKind, PathClass, PathObject
+
+    return PathObject(
+        id=_EVERYWHERE_ID,
+        kind=ObjectKind.ANNOTATION,
+        geometry=shapely.box(0, 0, _EVERYWHERE_PX, _EVERYWHERE_PX),
+        path_class=PathClass(class_name, _EVERYWHERE_RGB),
+    )
 
 
 def _readable(path: Path) -> Path:

@@ -13,6 +13,7 @@ import torch
 from qpbridge import __version__
 from qpbridge.files import sha256, write_bytes
 from qpbridge.inference.interest import Interest
+from qpbridge.models.registry import family
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.naming import RUN_FILE, probabilities_file
 from qpbridge.workflows.entries.sources import OpenedSource
@@ -126,6 +127,7 @@ class RunRecord:
                 "path": self._request.model.resolve(),
                 "digest": self._predictor.bundle.digest,
                 "family": spec.family,
+                "subject": family(spec.family).subject.value,
                 "variant": spec.variant,
                 "classes": [item.name for item in spec.classes],
                 "mpp": spec.views[0].fov.mpp,

@@ -79,6 +79,7 @@ FULL: dict[str, Any] = {
         settings={"epochs": "3"},
         device="cpu",
         seed=7,
+        complete=True,
         **ONLY,
         **LIVE,
         **READING,
@@ -112,6 +113,8 @@ FULL: dict[str, Any] = {
         out=Path("/out/scores.json"),
         **ONLY,
         **LIVE,
+        complete=True,
+        pictures=Path("/pictures"),
         **READING,
     ),
     "export": ExportRequest(

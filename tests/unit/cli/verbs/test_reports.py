@@ -4,7 +4,7 @@ from qpbridge.cli.running import ExitCode
 from qpbridge.cli.verbs.reports import TELLING, show_evaluation
 from qpbridge.workflows.kinds import KINDS
 
-SCORES = {"mean_iou": 0.5, "mean_recall": None, "mean_precision": 0.25, "labelled_px": 12345}
+SCORES = {"mean_iou": 0.5, "mean_recall": None, "mean_precision": 0.25, "labelled_px": 12345, "nuclei": None}
 FAILURE = {"entry": "entry 2 'b.svs'", "reason": "SLIDE_NOT_FOUND", "message": "looked in /b"}
 
 
@@ -38,3 +38,17 @@ def test_a_score_that_is_not_defined_is_a_dash(capsys: pytest.CaptureFixture[str
     assert ["Tumor", "0.500", "-", "0.250", "12,345"] in rows
     assert ["mean", "0.500", "-", "0.250", "12,345"] in rows
     assert any("SLIDE_NOT_FOUND" in row for row in rows)
+
+
+def test_single_nuclei_are_told_slide_by_slide_and_together(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"annotated": 40, "predicted": 38, "matched": 30, "merged": 4, "split": 1, "found": 30, "missed": 5}
+    scores = {"aji": 0.625, "dice": 0.8, "pq": None, "sq": 0.7, "dq": 0.75, "f1": 0.75, "counts": counts}
+    slide = {"name": "a.png", "mean_iou": 0.5, "labelled_mm2": 1.0, "was_trained_on": False, "nuclei": scores}
+    nuclei = {"nuclei": scores, "nuclei_mean": {**scores, "counts": None}}
+
+    show_evaluation({**SCORES, **nuclei, "classes": {}, "entries": [slide], "failures": [], "unlabelled": []})
+
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a.png", "0.625", "0.8", "-", "0.7", "0.75", "0.75"] in told
+    assert ["mean", "of", "slides", "0.625", "0.8", "-", "0.7", "0.75", "0.75"] in told
+    assert ["all", "nuclei", "40", "38", "30", "4", "1", "30", "5"] in told

@@ -7,7 +7,7 @@ import pytest
 from qpbridge.core.objects import PathObject
 from qpbridge.errors import InvalidValueError, UnknownNameError
 from qpbridge.qupath.geojson import write_objects
-from qpbridge.workflows.entries.annotations import with_annotations
+from qpbridge.workflows.entries.annotations import with_annotations, with_complete
 from qpbridge.workflows.entries.sources import Source, sources_of_project, sources_of_slides
 
 Annotate = Callable[..., PathObject]
@@ -97,3 +97,15 @@ def test_a_text_must_belong_to_one_slide(make_project: Callable[..., Path]) -> N
         with_annotations(sources, {"c.png": "[]"}, "replace")
     with pytest.raises(InvalidValueError, match="'a', which 2 slides are called"):
         with_annotations(sources_of_slides([Path("/x/a.svs"), Path("/y/a.svs")]), {"a": "[]"}, "replace")
+
+
+def test_everything_is_annotated_where_there_are_objects(make_project: Callable[..., Path], annotate: Annotate) -> None:
+    saved = annotate("Tumor", 0, 0, 9, 9)
+    sources = sources_of_project(make_project({"a.png": [saved], "b.png": []}))
+
+    a, b = with_complete(sources, "Whole*")
+
+    assert [item.path_class.name for item in a.objects() if item.path_class] == ["Tumor", "Whole*"]
+    assert a.objects()[-1].geometry.contains(saved.geometry)
+    assert b.objects() == ()
+    assert ids(with_complete(sources, None)[0]) == [saved.id]

@@ -1,0 +1,1 @@
+"""What is compared with annotations, and what came out."""
