@@ -55,7 +55,10 @@ def _classes(spec: ModelSpec, provenance: Provenance) -> str:
 
 def _input(spec: ModelSpec) -> str:
     rows = [(view.name, view.fov.size_px, f"{view.fov.mpp:g}", f"{view.fov.extent_um:g}") for view in spec.views]
-    return _table(("view", "edge, px", "pixel size, µm/px", "extent, µm"), rows)
+    views = _table(("view", "edge, px", "pixel size, µm/px", "extent, µm"), rows)
+    if spec.staining is None:
+        return views
+    return f"{views}\n\nEvery slide is first given the stains of one that was learnt from ({spec.staining.method})."
 
 
 def _data(provenance: Provenance) -> str:

@@ -163,6 +163,10 @@ class Recipe(Settings):
     mild_elastic_alpha: NotNegative = 1.0
     """Strength of the slight deformation of every patch, px (public program); 0 = off."""
 
+    stain_normalization: Literal["none", "macenko", "reinhard", "vahadane"] = "none"
+    """Gives every slide, in prediction too, the stains of one of those learnt from: by hematoxylin and eosin (Macenko
+    et al. 2009; Vahadane et al. 2016) or by mean and spread of color (Reinhard et al. 2001); not in Ho et al. 2021."""
+
     stain_jitter: NotNegative = 0.0
     """Largest relative change of each stain's amount; 0 = off (not in Ho et al. 2021)."""
 

@@ -11,6 +11,7 @@ import msgspec
 from qpbridge.core.geometry import View
 from qpbridge.errors import DamagedBundleError, InvalidValueError
 from qpbridge.models.recipe import Count, CountOrZero, Positive, Recipe, Settings
+from qpbridge.slides.stains.staining import Staining
 
 SCHEMA_VERSION = 1
 """Of ``spec.json``."""
@@ -73,6 +74,8 @@ class ModelSpec:
         Inputs, the finest first.
     heads : tuple of Head
         Outputs.
+    staining : Staining or None
+        What every slide is made to look like before the network sees it; None where it sees slides as they are.
     """
 
     family: str
@@ -81,6 +84,7 @@ class ModelSpec:
     classes: tuple[ModelClass, ...]
     views: tuple[View, ...]
     heads: tuple[Head, ...]
+    staining: Staining | None = None
 
     def __post_init__(self) -> None:
         names = [item.name for item in self.classes]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,9 @@ WINDOW_LIMIT_PX: Final = 8_000_000
 
 MPP_RANGE: Final = (0.01, 100.0)
 """Pixel sizes in µm that a scanner may have; others come from print resolutions and are taken as missing."""
+
+Change: TypeAlias = Callable[[RgbImage], RgbImage]
+"""Other colors for a picture, uint8, of the same shape."""
 
 _HASHED_BYTES: Final = 65536
 
@@ -106,6 +110,13 @@ class Slide:
         self._source = source
         self._overview = Overview(source)
         self._levels = (*source.levels, *self._overview.levels)
+        self._change: Change | None = None
+
+    def changed(self, change: Change) -> Slide:
+        """Return the same open slide, whose pixels go through a change once they are read, white outside included."""
+        other = copy.copy(self)
+        other._change = change
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +193,7 @@ class Slide:
             raise InvalidValueError(f"cannot read a region as {width} x {height} px; ask for at least one pixel")
         image = np.full((height, width, 3), WHITE, np.uint8)
         self._fill(image, self._best_level(min(region.width_px / width, region.height_px / height)), region)
-        return image
+        return image if self._change is None else self._change(image)
 
     def thumbnail(self, max_px: int) -> RgbImage:
         """Read the whole image with a longer edge of at most ``max_px``, never enlarged."""

@@ -61,9 +61,16 @@ class TissueMask:
 
     def covers(self, region: Region) -> bool:
         """Tell whether any tissue lies in a region, level-0 px."""
+        return bool(self._part(region).any())
+
+    def share(self, region: Region) -> float:
+        """Return how much of a region, level-0 px, is tissue, as far as it lies on the slide; 0 outside."""
+        part = self._part(region)
+        return float(part.mean()) if part.size else 0.0
+
+    def _part(self, region: Region) -> Mask:
         rows = _span(region.y_px, region.bottom_px, self.downsample)
-        columns = _span(region.x_px, region.right_px, self.downsample)
-        return bool(self.mask[rows, columns].any())
+        return self.mask[rows, _span(region.x_px, region.right_px, self.downsample)]
 
 
 def tissue_mask(slide: Slide, calibration: PixelCalibration) -> TissueMask:

@@ -152,7 +152,7 @@ def _write(
     if written.mended or written.dropped:
         progress.warn(f"{source.label}: {written.mended} outlines mended, {written.dropped} left out")
     tally.add(found.objects)
-    places = predictor.places(opened, interest)
+    places = predictor.places(source, opened, interest)
     if places is not None:
         write_objects(places_file(file), places)
     put = None

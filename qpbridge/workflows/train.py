@@ -30,6 +30,7 @@ from qpbridge.workflows.entries.sources import Source, open_told, sources_in
 from qpbridge.workflows.learning.keeping import checkpoints_of
 from qpbridge.workflows.learning.material import Material, Plan, gather_material, project_of
 from qpbridge.workflows.learning.rounds import Progression, beginning_of, load_base, plan_of, progression
+from qpbridge.workflows.learning.staining import normalized
 from qpbridge.workflows.requests import TrainRequest
 
 __all__ = ["TrainReport", "TrainRequest", "train"]
@@ -122,7 +123,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     use_available_cores()
     gathering = Gathering(_sources(request, progress), request.mpp, progress)
     with contextlib.ExitStack() as stack:
-        material = gather_material(plan, gathering, stack, progress)
+        material = normalized(gather_material(plan, gathering, stack, progress), plan, base, progress)
         fitted = _fit(plan, material, base, runtime, progress)
     spec, names = material.spec, tuple(item.name for item in material.spec.classes)
     provenance = _provenance(plan, material, fitted, base)

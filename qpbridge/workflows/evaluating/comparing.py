@@ -108,6 +108,7 @@ class _Model:
         self.rule = LabelRule(class_names=names, unlabelled=segmenter.background, region_class=request.region_class)
         self._known = set(bundle.provenance.training_entries)
         self._engine = Engine(segmenter, Runtime.suited_to(choose_device(request.device)), progress)
+        self._staining = bundle.spec.staining
         self._progress = progress
 
     def was_trained_on(self, source: Source) -> bool:
@@ -116,10 +117,11 @@ class _Model:
     def predict(self, source: Source, opened: OpenedSource, truth: Shapes) -> Predicted:
         from qpbridge.inference.predicting import Scene, predict_labels
         from qpbridge.slides.tissue import tissue_mask
+        from qpbridge.workflows.entries.staining import stained_as
 
         mpp = self._engine.segmenter.views[0].fov.mpp
         scene = Scene(
-            slide=opened.slide,
+            slide=stained_as(self._staining, opened.slide, opened.calibration, source.label, self._progress),
             calibration=opened.calibration.fitted_to(mpp),
             region=opened.region,
             tissue=tissue_mask(opened.slide, opened.calibration),

@@ -25,10 +25,12 @@ from qpbridge.inference.predicting import Scene
 from qpbridge.inference.surveying import survey_tiles
 from qpbridge.models.bundle import Bundle
 from qpbridge.models.registry import family
+from qpbridge.slides.slide import Slide
 from qpbridge.slides.tissue import TissueMask, tissue_mask
 from qpbridge.vector.labels import Subject
 from qpbridge.vector.polygons import LabelledPolygon
 from qpbridge.workflows.entries.sources import OpenedSource, Source
+from qpbridge.workflows.entries.staining import stained_as
 from qpbridge.workflows.predicting.extras import Extras, check
 from qpbridge.workflows.requests import PredictRegionRequest, PredictRequest
 
@@ -99,6 +101,7 @@ class Predictor:
         torch.manual_seed(request.seed)
         self.finds_nuclei = family(bundle.spec.family).subject is Subject.NUCLEI
         self.engine = Engine(Segmenter.of(bundle), self.runtime, progress, turns_of(request.tta))
+        self._seen: tuple[OpenedSource, Slide] | None = None
         check(request, self.finds_nuclei)
 
     def scene(self, source: Source, opened: OpenedSource, interest: Interest | None) -> Scene:
@@ -114,14 +117,21 @@ class Predictor:
         if tissue is not None and not tissue.area_um2:
             self.progress.warn(f"{source.label}: no tissue found; --no-tissue-mask predicts on all of it")
         return Scene(
-            slide=opened.slide,
+            slide=self._slide(source, opened),
             calibration=calibration.fitted_to(mpp),
             region=opened.region,
             tissue=tissue,
             interest=interest,
         )
 
-    def places(self, opened: OpenedSource, interest: Interest | None) -> list[PathObject] | None:
+    def _slide(self, source: Source, opened: OpenedSource) -> Slide:
+        """Return a slide as the model wants to see it."""
+        if self._seen is None or self._seen[0] is not opened:
+            target = self.bundle.spec.staining
+            self._seen = opened, stained_as(target, opened.slide, opened.calibration, source.label, self.progress)
+        return self._seen[1]
+
+    def places(self, source: Source, opened: OpenedSource, interest: Interest | None) -> list[PathObject] | None:
         """Return what the model says of places, as tile objects; None where it is one that says nothing of them."""
         spec = self.bundle.spec
         of_family = family(spec.family).survey
@@ -129,7 +139,7 @@ class Predictor:
         if survey is None:
             return None
         scene = Scene(
-            slide=opened.slide,
+            slide=self._slide(source, opened),
             calibration=opened.calibration.fitted_to(spec.views[0].fov.mpp),
             region=opened.region,
             tissue=self._tissue(opened),

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 from qpbridge.models.card import model_card
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import family
 from qpbridge.models.spec import ModelClass, Provenance, SplitMetrics
+from qpbridge.slides.stains.staining import Staining
 
 PROVENANCE = Provenance(
     created="2026-11-20T12:00:00+00:00",
@@ -17,13 +20,13 @@ PROVENANCE = Provenance(
 )
 
 
-def _card(provenance: Provenance = PROVENANCE) -> str:
+def _card(provenance: Provenance = PROVENANCE, staining: Staining | None = None) -> str:
     dmmn = family("dmmn")
     classes = [
         ModelClass(name="Tu|mor", color_rgb=(1, 2, 3)),
         ModelClass(name="Glass", color_rgb=(0, 0, 0), is_written=False),
     ]
-    return model_card(dmmn.spec(dmmn.config_type(), classes), provenance, "abcd")
+    return model_card(replace(dmmn.spec(dmmn.config_type(), classes), staining=staining), provenance, "abcd")
 
 
 def test_the_card_tells_data_area_metrics_seed_and_versions() -> None:
@@ -48,6 +51,11 @@ def test_the_card_tells_data_area_metrics_seed_and_versions() -> None:
     ):
         assert line in card.splitlines(), line
     assert "## Intended use and limits" in card
+
+
+def test_the_card_tells_that_stains_are_normalized() -> None:
+    assert "first given the stains" not in _card()
+    assert "(vahadane)" in _card(staining=Staining(method="vahadane", rows=()))
 
 
 def test_what_there_is_not_is_not_told() -> None:

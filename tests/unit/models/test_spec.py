@@ -11,6 +11,7 @@ from qpbridge.errors import DamagedBundleError, InvalidValueError
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.registry import CONFIG_TYPES, family
 from qpbridge.models.spec import Manifest, ModelClass, ModelSpec, Provenance, SplitMetrics, manifest_from_json
+from qpbridge.slides.stains.staining import Staining
 
 CLASSES = (ModelClass(name="Tumor", color_rgb=(200, 0, 0)), ModelClass(name="Glass", color_rgb=(1, 2, 3)))
 WHERE = Path("model/spec.json")
@@ -34,8 +35,10 @@ def _manifest() -> Manifest:
     return Manifest(weights_sha256="00", model=spec, provenance=provenance)
 
 
-def test_a_manifest_comes_back_from_json_as_it_was() -> None:
+@pytest.mark.parametrize("staining", [None, Staining(method="macenko", rows=((0.6, 0.7, 0.3), (1.0, 2.5)))])
+def test_a_manifest_comes_back_from_json_as_it_was(staining: Staining | None) -> None:
     manifest = _manifest()
+    manifest = dataclasses.replace(manifest, model=dataclasses.replace(manifest.model, staining=staining))
 
     assert manifest_from_json(manifest.to_json(), CONFIG_TYPES, WHERE) == manifest
 

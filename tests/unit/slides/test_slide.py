@@ -48,6 +48,17 @@ def test_an_aligned_window_of_a_level_is_that_levels_pixels():
     np.testing.assert_array_equal(pixels, levels[2][16:36, 8:40])
 
 
+def test_a_change_of_colors_reaches_every_pixel_and_leaves_the_slide_itself_alone():
+    slide = Slide(ArraySource([noise(20, 20)]))
+
+    changed = slide.changed(lambda image: 255 - image)
+
+    before, after = (one.read(window(15, 5, 10, 10), 10, 10) for one in (slide, changed))
+    np.testing.assert_array_equal(after, 255 - before)
+    np.testing.assert_array_equal(changed.thumbnail(5), 255 - slide.thumbnail(5))
+    assert changed.region == slide.region
+
+
 def test_rounding_errors_of_coordinates_do_not_blur():
     image = noise(64, 64)
 

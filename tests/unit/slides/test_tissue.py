@@ -49,6 +49,16 @@ def test_a_slide_full_of_tissue_is_tissue_everywhere():
     assert masked(image).mask.all()
 
 
+def test_a_region_has_a_share_of_tissue():
+    mask = np.zeros((10, 20), bool)
+    mask[:, 15:] = True
+    found = TissueMask(mask=mask, downsample=2.0, area_um2=1.0)
+
+    assert found.share(region(0, 0, 40, 20)) == 0.25
+    assert found.share(region(20, 0, 20, 20)) == 0.5
+    assert found.share(region(100, 0, 20, 20)) == 0.0
+
+
 def test_tissue_is_found_with_a_rim():
     image = glass()
     image[100:180, 150:250] = PINK

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from qpbridge.slides.stains.normalizing import jitter, normalize, restain
+from qpbridge.slides.stains.normalizing import jitter, measured, most_typical, normalize, normalizer, restain
 from qpbridge.slides.stains.separation import Floats, Stains, amounts, optical_density
+from qpbridge.slides.stains.staining import Method, Staining
 
 SOURCE = np.array([[0.60, 0.75, 0.30], [0.10, 0.90, 0.20]])
 TARGET = np.array([[0.70, 0.65, 0.29], [0.25, 0.85, 0.45]])
@@ -76,3 +77,36 @@ def test_jitter_is_bounded_and_follows_from_the_generator(real: Floats) -> None:
     assert (jitter(image, SOURCE, 0.0, np.random.default_rng(1)) == image).all()
     change = amounts(optical_density(first), SOURCE).mean((0, 1)) / amounts(optical_density(image), SOURCE).mean((0, 1))
     assert (abs(change - 1) < 0.33).all()
+
+
+@pytest.mark.parametrize("method", ["macenko", "reinhard"])
+def test_each_method_gives_a_picture_the_stains_of_another(real: Floats, method: Method) -> None:
+    image, other = _picture(real, SOURCE), _picture(np.roll(real, 7, axis=0) * [1.5, 1.2], TARGET)
+
+    change = normalizer(measured(image, method), measured(other, method))
+
+    wanted = _picture(real * [1.5, 1.2], TARGET).astype(int)
+    assert abs(change(image) - wanted).mean() < 0.5 * abs(image - wanted).mean()
+    for channel in range(3):
+        assert change(image)[..., channel].mean() == pytest.approx(wanted[..., channel].mean(), abs=8)
+
+
+@pytest.mark.parametrize("method", ["macenko", "reinhard"])
+def test_to_its_own_stains_a_picture_stays_nearly_as_it_is(real: Floats, method: Method) -> None:
+    image = _picture(real, SOURCE)
+    own = measured(image, method)
+
+    assert abs(normalizer(own, own)(image) - image.astype(int)).mean() < 2
+
+
+def test_glass_stays_white(real: Floats) -> None:
+    change = normalizer(*(measured(_picture(real, vectors), "macenko") for vectors in (SOURCE, TARGET)))
+
+    assert (change(np.full((2, 2, 3), 255, np.uint8)) == 255).all()
+
+
+def test_the_most_typical_staining_is_that_amid_the_others() -> None:
+    stainings = [Staining(method="reinhard", rows=((level, 0.0), (1.0, 2.0))) for level in (9.0, 1.0, 2.0, 3.0)]
+
+    assert most_typical(stainings) is stainings[3]
+    assert most_typical(stainings[:1]) is stainings[0]

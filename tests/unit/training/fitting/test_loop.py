@@ -115,24 +115,17 @@ def weights_of(fitted: Fitted) -> list[Tensor]:
     return list(fitted.network.state_dict().values())
 
 
-def test_one_seed_gives_one_network(slide: LabelledSlide) -> None:
+def test_one_seed_gives_one_network_however_many_read(slide: LabelledSlide) -> None:
     recipe = Recipe(optimizer="adamw", learning_rate=0.01, batch_size=3, epochs=2, stain_jitter=0.2, rotation_p=0.5)
 
-    one, same, other = (fit(slide, recipe, seed=seed) for seed in (1, 1, 2))
+    one, other = (fit(slide, recipe, seed=seed) for seed in (1, 2))
+    same = fit(slide, recipe, seed=1, runtime=replace(CPU, readers=4))
 
     assert all(torch.equal(a, b) for a, b in zip(weights_of(one), weights_of(same), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights_of(one), weights_of(other), strict=True))
     assert [replace(record, duration_s=0) for record in one.records] == [
         replace(record, duration_s=0) for record in same.records
     ]
-
-
-def test_the_number_of_readers_makes_no_difference(slide: LabelledSlide) -> None:
-    recipe = Recipe(learning_rate=0.01, batch_size=3, epochs=1)
-
-    one, four = (fit(slide, recipe, runtime=replace(CPU, readers=readers)) for readers in (1, 4))
-
-    assert all(torch.equal(a, b) for a, b in zip(weights_of(one), weights_of(four), strict=True))
 
 
 def test_every_epoch_shows_every_sample_once_in_an_order_of_its_own(slide: LabelledSlide) -> None:
@@ -428,15 +421,16 @@ def test_curves_are_told_while_training_goes_on(slide: LabelledSlide) -> None:
     script, progress = Script(predictions=[0, 1, 0], losses=[0, 0.5, 0.25]), StoppedAfter(99)
     middle, recipe = middle_of(slide), replace(STEADY, epochs=2)
 
-    trainer = Trainer(script.family, SPEC, recipe, CPU, 0)
-    fitted = trainer.fit(middle, middle, RecordingMaker([slide], recipe), progress)
+    maker = RecordingMaker([slide], recipe)
+    fitted = Trainer(script.family, SPEC, recipe, CPU, 0).fit(middle, middle, maker, progress)
 
     step, end, next_step, last = progress.numbers
-    assert set(step) == {"loss"}
-    red, green = fitted.records[0].class_iou
-    ious = {"mean_iou": (red + green) / 2, "iou Red": red, "iou Green": green}
-    assert end == {"loss": 0, "epoch": 1, "validation_loss": 0.5, **ious}
-    assert next_step == end  # nobody misses an epoch, however seldom he looks
+    assert step == {"loss": 0}
+    ious = dict(zip(("iou Red", "iou Green"), fitted.records[0].class_iou, strict=True))
+    # Nobody misses an epoch, however seldom he looks.
+    assert (
+        next_step == end == {"loss": 0, "epoch": 1, "validation_loss": 0.5, "mean_iou": sum(ious.values()) / 2, **ious}
+    )
     assert (last["epoch"], last["mean_iou"]) == (2, fitted.best.mean_iou)
 
 

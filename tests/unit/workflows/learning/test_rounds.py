@@ -17,6 +17,7 @@ Annotate = Callable[..., PathObject]
 FAST = {
     "variant": "unet", "width": "2", "norm": "batch", "patch_px": "64", "stride_px": "64", "optimizer": "adamw",
     "learning_rate": "0.02", "batch_size": "4", "epochs": "2", "repeats_max": "0",
+    "stain_normalization": "reinhard",
 }  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def test_a_second_round_begins_with_the_weights_and_settings_of_the_first(
 
     one, two = load_bundle(first_round.out), load_bundle(tmp_path / "two")
     assert two.spec == one.spec
+    assert one.spec.staining is not None
     assert two.provenance.recipe == replace(one.provenance.recipe, learning_rate=1e-12, epochs=1)
     assert two.provenance.parent_digest == one.digest
     pairs = zip(one.network.parameters(), two.network.parameters(), strict=True)

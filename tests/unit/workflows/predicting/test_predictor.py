@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, InvalidValueError
 from qpbridge.models.bundle import Bundle
+from qpbridge.slides.stains.staining import Staining
 from qpbridge.workflows.entries.sources import sources_of_slides
 from qpbridge.workflows.predicting.areas import interest_of
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
@@ -51,6 +53,18 @@ def test_progress_is_passed_on_with_the_objects_so_far() -> None:
     assert noted.warnings == watched.warnings == ["odd"]
     with pytest.raises(CancelledError):
         noted.raise_if_cancelled()
+
+
+def test_a_slide_is_shown_in_the_stains_that_the_model_learnt(draw: Callable[..., Path], color_bundle: Bundle) -> None:
+    # Halfway to the other color: what is green becomes red.
+    red = Staining(method="reinhard", rows=((110.0, 200.0, 180.0), (1.0, 1.0, 1.0)))
+    bundle = replace(color_bundle, spec=replace(color_bundle.spec, staining=red))
+    slide = draw("a.png", Stroma=(0, 0, 400, 300))
+
+    plain, stained = (objects_of(predictor_of(one), slide) for one in (color_bundle, bundle))
+
+    names = [[item.path_class.name for item in found if item.path_class] for found in (plain, stained)]
+    assert names == [["Stroma"], ["Tumor"]]
 
 
 def test_objects_of_a_slide_are_annotations_where_they_are(draw: Callable[..., Path], color_bundle: Bundle) -> None:
