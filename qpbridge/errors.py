@@ -25,6 +25,7 @@
     │   ├── QupathMissingError       no QuPath that works, where one is needed
     │   ├── QupathFailedError        QuPath's process died
     │   ├── NothingToUndoError       nothing of a run is left that could be taken back
+    │   ├── ResultsBusyError         another run works on the same folder of results
     │   ├── LaterRunError            a later run built upon the one that is to be undone
     │   ├── PackageMissingError      an optional package must be installed first
     │   ├── WeightsMissingError      published weights to start from cannot be had
@@ -165,6 +166,10 @@ class QupathFailedError(PreconditionError):
 
 class NothingToUndoError(PreconditionError):
     """Nothing of a run is left that could be taken back."""
+
+
+class ResultsBusyError(PreconditionError):
+    """Another run works on the same folder of results."""
 
 
 class LaterRunError(PreconditionError):

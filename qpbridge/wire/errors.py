@@ -65,6 +65,7 @@ CAUSES: Final[Mapping[type[QpbridgeError], Cause]] = {
     errors.QupathMissingError: _UNREADY,
     errors.QupathFailedError: _UNREADY,
     errors.NothingToUndoError: _UNREADY,
+    errors.ResultsBusyError: Cause(grpc.StatusCode.ABORTED, 409),
     errors.LaterRunError: _UNREADY,
     errors.PackageMissingError: _UNREADY,
     errors.WeightsMissingError: _UNREADY,

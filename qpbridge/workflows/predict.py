@@ -30,7 +30,7 @@ from qpbridge.workflows.entries.sources import (
     sources_of_slides,
 )
 from qpbridge.workflows.predicting.areas import interest_digest, interest_of
-from qpbridge.workflows.predicting.history import SlideHistory
+from qpbridge.workflows.predicting.history import SlideHistory, reserved
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
 from qpbridge.workflows.predicting.projects.in_project import ProjectStep
 from qpbridge.workflows.predicting.projects.project_out import ResultsProject, results_project
@@ -83,18 +83,25 @@ def predict(
         If a value of the request is out of range, inputs are mixed, or its annotations cannot be read.
     ProjectExistsError
         If something lies where the new project is to be made that a run did not make, or that somebody changed.
+    ResultsBusyError
+        If another run works on the same folder of results.
     DiskFullError
         If there is no space left; files written so far are whole.
     CancelledError
         If somebody asked to stop.
     """
     sources = with_annotations(_sources(request, progress), request.annotations, request.annotations_mode)
-    stems = distinct_stems([source.file_stem for source in sources])
     noted = NotedProgress(progress)
     if request.write_back:
         _prepare_write_back(sources, noted)
     predictor = Predictor(request, (load or load_bundle)(request.model), noted)
-    run = RunRecord(request, predictor, job_id or secrets.token_hex(6))
+    with reserved(request.out):
+        return _run(request, sources, predictor, job_id or secrets.token_hex(6))
+
+
+def _run(request: PredictRequest, sources: Sequence[Source], predictor: Predictor, job_id: str) -> PredictReport:
+    stems, noted = distinct_stems([source.file_stem for source in sources]), predictor.progress
+    run = RunRecord(request, predictor, job_id)
     failures = Failures(noted)
     status = "failed"
     try:

@@ -14,13 +14,20 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from qpbridge.core.objects import PathObject
-from qpbridge.errors import DamagedGeoJsonError, DamagedRecordError
+from qpbridge.errors import DamagedGeoJsonError, DamagedRecordError, ResultsBusyError
 from qpbridge.files import sha256, write_bytes
+from qpbridge.jobs.store.state_folder import FileLock
 from qpbridge.qupath.geojson import read_objects, write_objects
 from qpbridge.qupath.reconcile import Reconciliation, revert
 from qpbridge.workflows.entries.naming import GZIPPED, find_results
 
 RUNS_FOLDER: Final = "runs"
+
+LOCK_FILE: Final = ".lock"
+"""In the folder of runs, as long as one works there."""
+
+LOCK_WAIT_S: Final = 2.0
+"""How long another run may take to end, s: of a process that was killed the lock opens a little later."""
 
 State: TypeAlias = Literal["begun", "done", "undone"]
 
@@ -229,3 +236,23 @@ def _read(path: Path, kind: type[_Record]) -> _Record:
             f"{path}, which tells what earlier runs wrote, cannot be read ({error}): move the results beside it"
             " elsewhere, with their folder of runs, or predict into another folder"
         ) from error
+
+
+@contextlib.contextmanager
+def reserved(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder of results as long as the block lasts: two would undo one another's notes.
+
+    Raises
+    ------
+    ResultsBusyError
+        If another run works there.
+    """
+    with FileLock(out / RUNS_FOLDER / LOCK_FILE) as lock:
+        if not lock.acquire(LOCK_WAIT_S):
+            raise ResultsBusyError(
+                f"another run works on the results in {out}: wait until it has ended, or give another folder with --out"
+            )
+        try:
+            yield
+        finally:
+            lock.path.unlink(missing_ok=True)

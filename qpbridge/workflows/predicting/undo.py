@@ -14,7 +14,7 @@ from qpbridge.errors import InvalidValueError, LaterRunError, NothingToUndoError
 from qpbridge.qupath.reconcile import Reconciliation
 from qpbridge.workflows.entries.failures import Failure, Failures, one_by_one
 from qpbridge.workflows.entries.naming import RUN_FILE
-from qpbridge.workflows.predicting.history import RUNS_FOLDER, SlideHistory, histories
+from qpbridge.workflows.predicting.history import RUNS_FOLDER, SlideHistory, histories, reserved
 from qpbridge.workflows.predicting.projects.in_project import ProjectStep
 from qpbridge.workflows.predicting.results import SUMMARY_FILE
 from qpbridge.workflows.requests import UndoRequest
@@ -91,6 +91,8 @@ def undo(request: UndoRequest, progress: Progress) -> UndoReport:
         If no slide in the folder holds anything of the run any more.
     LaterRunError
         If a later run went over the same slides; nothing is changed then.
+    ResultsBusyError
+        If another run works on the same folder of results.
     DamagedRecordError
         If what was noted of the runs cannot be read.
     InvalidValueError
@@ -102,15 +104,20 @@ def undo(request: UndoRequest, progress: Progress) -> UndoReport:
     """
     if request.out is None:
         raise InvalidValueError(f"where the results of job '{request.job_id}' are is not known: give their folder")
-    slides = _slides_of(request.job_id, request.out)
-    failures = Failures(progress)
+    _slides_of(request.job_id, request.out)  # before anything is made in a folder that is none of results
+    with reserved(request.out):
+        return _undo(request.job_id, request.out, progress)
+
+
+def _undo(job_id: str, out: Path, progress: Progress) -> UndoReport:
+    slides, failures = _slides_of(job_id, out), Failures(progress)
     undone: list[UndoneSlide] = []
     for history in one_by_one(slides, "slides", progress):
         with failures.kept(history.stem):
-            ProjectStep(request.out, request.job_id, history.stem).take_back()
+            ProjectStep(out, job_id, history.stem).take_back()
             undone.append(UndoneSlide.of(history.stem, history.undo()))
-    _tell_former_run(request.job_id, request.out)
-    return UndoReport(out=request.out, job_id=request.job_id, slides=tuple(undone), failures=tuple(failures.found))
+    _tell_former_run(job_id, out)
+    return UndoReport(out=out, job_id=job_id, slides=tuple(undone), failures=tuple(failures.found))
 
 
 def _slides_of(job_id: str, out: Path) -> list[SlideHistory]:

@@ -8,10 +8,11 @@ import pytest
 from shapely import box
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject
-from qpbridge.errors import DamagedGeoJsonError, DamagedRecordError
+from qpbridge.errors import DamagedGeoJsonError, DamagedRecordError, ResultsBusyError
 from qpbridge.qupath.geojson import read_objects, write_objects
 from qpbridge.qupath.reconcile import reconcile
-from qpbridge.workflows.predicting.history import Changes, SlideHistory, histories
+from qpbridge.workflows.predicting import history as histories_module
+from qpbridge.workflows.predicting.history import Changes, SlideHistory, histories, reserved
 
 
 def objects(count: int, shift: int = 0) -> list[PathObject]:
@@ -133,3 +134,19 @@ def test_damaged_results_and_records_are_told_and_left_alone(tmp_path: Path) -> 
     (tmp_path / "runs" / "a.json").write_text("{")
     with pytest.raises(DamagedRecordError, match=r"runs/a\.json, which tells what earlier runs wrote, cannot be read"):
         SlideHistory(tmp_path, "a")
+
+
+def test_only_one_run_at_a_time_works_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histories_module, "LOCK_WAIT_S", 0.0)
+
+    with reserved(tmp_path):
+        with pytest.raises(ResultsBusyError, match=f"another run works on the results in {tmp_path}.*--out"):
+            reserved(tmp_path).__enter__()
+        with reserved(tmp_path / "other"):
+            pass
+    with contextlib.suppress(BrokenOffError), reserved(tmp_path):
+        raise BrokenOffError
+    with reserved(tmp_path):
+        pass
+
+    assert list((tmp_path / "runs").iterdir()) == []
