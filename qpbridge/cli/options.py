@@ -118,9 +118,13 @@ class Maps:
 
     blend: Annotated[bool, typer.Option("--blend", help="Let tiles fade into one another where they overlap.")] = False
     tta: Annotated[
-        str,
-        typer.Option("--tta", metavar="none|flips|d4", help="Average over 4 mirror images or 8 turns of each tile."),
-    ] = "none"
+        str | None,
+        typer.Option(
+            "--tta",
+            metavar="none|flips|d4",
+            help="Average over 4 mirror images or 8 turns of each tile; default: what the model was made for.",
+        ),
+    ] = None
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write NAME.probabilities.ome.tif, a channel a class, too.")
     ] = False
@@ -136,7 +140,8 @@ class Maps:
 
     def values(self) -> dict[str, Any]:
         """Return the fields of a request that these options are."""
-        return {**asdict(self), "tta": choice("--tta", self.tta, get_args(TurnChoice))}
+        tta = None if self.tta is None else choice("--tta", self.tta, get_args(TurnChoice))
+        return {**asdict(self), "tta": tta}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,6 +170,9 @@ class Family(Generic[ConfigT]):
         Parts of ``Truth`` that ``encoder`` needs.
     encoder : callable or None
         For a configuration, what makes further targets of a sample; None where the labels are all.
+    turns : callable or None
+        For a configuration, the turns of each tile that a prediction is the mean over where nobody says: "none",
+        "flips" or "d4". None where that is "none" for all.
     survey : callable or None
         For a network and its configuration, its ``Survey``, or None where that variant has none.
     """
@@ -192,6 +195,7 @@ class Family(Generic[ConfigT]):
     shift: Callable[[nn.Module, Tensor], None] | None = None
     asks_for: frozenset[TruthPart] = frozenset()
     encoder: Callable[[ConfigT], Encode] | None = None
+    turns: Callable[[ConfigT], str] | None = None
     survey: Callable[[nn.Module, ConfigT], Survey | None] | None = None
 
     def spec(self, config: ConfigT, classes: Sequence[ModelClass]) -> ModelSpec:

@@ -126,8 +126,9 @@ class PredictRequest:
         Rim of each tile that only serves as context, px of the model's finest view.
     blend : bool
         Let overlapping tiles fade into one another.
-    tta : {"none", "flips", "d4"}
-        Turns of each tile that class probabilities are the mean over; see ``TurnChoice``.
+    tta : {"none", "flips", "d4"} or None
+        Turns of each tile that probabilities are the mean over; see ``TurnChoice``. What the model was made for where
+        None.
     probabilities : bool
         Write the class probabilities of each slide as OME-TIFF, too.
     uncertainty : bool
@@ -165,7 +166,7 @@ class PredictRequest:
     use_tissue_mask: bool = True
     margin_px: int | None = None
     blend: bool = False
-    tta: TurnChoice = "none"
+    tta: TurnChoice | None = None
     probabilities: bool = False
     uncertainty: bool = False
     suggest: int = 0
@@ -212,7 +213,7 @@ class PredictRegionRequest:
     use_tissue_mask: bool = True
     margin_px: int | None = None
     blend: bool = False
-    tta: TurnChoice = "none"
+    tta: TurnChoice | None = None
     uncertainty: bool = False
     suggest: int = 0
     seed: int = 0

@@ -74,6 +74,9 @@ class UseNetConfig(FamilyConfig):
     pixels: Literal["intensity", "density"] = "intensity"
     """What the network sees: intensities (public program), or optical densities."""
 
+    turns: Literal["none", "flips", "d4"] = "none"
+    """Turns of each tile that a prediction is the mean over where the request does not say; the paper has none."""
+
     align_corners: bool = True
     """Whether doubling keeps the corners of a map in place (public program). Then what lies in a patch moves a little
     with the patch; without, it does not."""
@@ -336,6 +339,7 @@ SMALL: Final[Mapping[str, object]] = {
     "patch_px": 128,
     "pixels": "density",
     "class_head": True,
+    "turns": "flips",
     # steps
     "learning_rate": 3e-3,
     "schedule": "cosine",
@@ -372,6 +376,7 @@ USE_NET: Final = Family(
     probabilities=probabilities,
     subject=Subject.NUCLEI,
     maps=maps,
+    turns=lambda config: config.turns,
     asks_for=frozenset({"instances"}),
     encoder=encoder,
 )

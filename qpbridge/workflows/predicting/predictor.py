@@ -9,13 +9,13 @@ from typing import Final
 
 import torch
 
-from qpbridge.core.objects import PathObject
+from qpbridge.core.objects import PathObject, annotations_of
 from qpbridge.core.progress import Progress
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
 from qpbridge.inference.engine import Engine, Segmenter
 from qpbridge.inference.interest import Interest
 from qpbridge.inference.maps.blending import rows_of
-from qpbridge.inference.maps.turning import turns_of
+from qpbridge.inference.maps.turning import Turn, turns_of
 from qpbridge.inference.nuclei.decoding import Decoding
 from qpbridge.inference.nuclei.harvesting import Harvesting
 from qpbridge.inference.nuclei.objects import Labelling, to_objects
@@ -39,6 +39,12 @@ _ALONE_PX: Final = 4096**2
 
 _COARSER_MAX: Final = 1.5
 """How much coarser than the model's a slide's pixels may be before the user is told."""
+
+
+def _turns(request: PredictRequest | PredictRegionRequest, bundle: Bundle) -> Sequence[Turn]:
+    of_family = family(bundle.spec.family).turns
+    default = "none" if of_family is None else of_family(bundle.spec.config)
+    return turns_of(request.tta or default)
 
 
 class NotedProgress:
@@ -100,7 +106,7 @@ class Predictor:
             self.decoding = replace(self.decoding, min_area_um2=request.min_area_um2)
         torch.manual_seed(request.seed)
         self.finds_nuclei = family(bundle.spec.family).subject is Subject.NUCLEI
-        self.engine = Engine(Segmenter.of(bundle), self.runtime, progress, turns_of(request.tta))
+        self.engine = Engine(Segmenter.of(bundle), self.runtime, progress, _turns(request, bundle))
         self._seen: tuple[OpenedSource, Slide] | None = None
         check(request, self.finds_nuclei)
 
@@ -200,7 +206,9 @@ class Predictor:
             are_cells=request.cell_um > 0,
         )
         placement = found.placement(opened.region, opened.calibration)
-        objects = to_objects(found.nuclei, placement, labelling, interest)
+        # Only what the request names: inside other annotations nobody asked for nuclei.
+        parents = [] if source.given is None else annotations_of(source.objects())
+        objects = to_objects(found.nuclei, placement, labelling, interest, parents)
         self.progress.objects += len(objects)
         return objects
 

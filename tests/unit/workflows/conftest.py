@@ -1,4 +1,4 @@
-"""A model that tells classes apart by color, and pictures for it."""
+"""A model that tells classes apart by color, one that finds dark spots, and pictures and projects for both."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shapely import box
+from shapely import Polygon, box
 from torch import Tensor, nn
 
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, View
@@ -16,6 +16,7 @@ from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.models import bundle as bundles
 from qpbridge.models.bundle import Bundle
 from qpbridge.models.families.dmmn import DmmnConfig
+from qpbridge.models.families.use_net import UseNetConfig
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import Head, ModelClass, ModelSpec, Provenance
 from qpbridge.qupath.writing import NewEntry, create_project
@@ -109,3 +110,81 @@ def annotate() -> Callable[..., PathObject]:
         return PathObject(id=str(uuid.uuid4()), kind=ObjectKind.ANNOTATION, geometry=outline, path_class=path_class)
 
     return make
+
+
+MPP = 0.25
+SPOTS = [box(40, 40, 60, 60), box(100, 40, 124, 60), box(40, 120, 58, 144)]
+"""Level-0 px, of 200 x 200."""
+
+
+class SpotNetwork(nn.Module):
+    """What is dark is nucleus and marker, and all of it is tumor."""
+
+    def forward(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        dark = 20 * (0.5 - views["x1"].mean(dim=1, keepdim=True))
+        return {"mask": dark, "marker": dark, "classes": torch.cat([dark, -dark], dim=1)}
+
+
+@pytest.fixture
+def spot_bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """The model that every path of a bundle leads to."""
+    names = {"Tumor": True, "Stroma": True, "(unlabelled)": False}
+    spec = ModelSpec(
+        family="use_net",
+        variant="unet",
+        config=UseNetConfig(variant="unet", patch_px=64),
+        classes=tuple(ModelClass(name=name, color_rgb=(9, 9, 9), is_written=shown) for name, shown in names.items()),
+        views=(View(name="x1", fov=FieldOfView(size_px=64, mpp=MPP)),),
+        heads=(Head(name="mask", channels=1), Head(name="marker", channels=1), Head(name="classes", channels=2)),
+    )
+    provenance = Provenance(
+        created="2026-11-29T12:00:00+00:00",
+        versions={},
+        seed=0,
+        recipe=Recipe(),
+        project="spots",
+        training_entries=("spots.png",),
+        validation_entries=(),
+        annotated_area_um2={},
+    )
+    bundle = Bundle(spec=spec, network=SpotNetwork(), provenance=provenance, digest="beef" * 16)
+    monkeypatch.setattr(bundles, "load_bundle", lambda _: bundle)
+    monkeypatch.setattr("qpbridge.workflows.predict.load_bundle", lambda _: bundle)
+    return bundle
+
+
+@pytest.fixture
+def spot_project(tmp_path: Path) -> Callable[..., Path]:
+    """Make a project of one slide with dark spots, and the objects given."""
+
+    def make(objects: Sequence[PathObject]) -> Path:
+        pixels = np.full((200, 200, 3), (230, 190, 220), np.uint8)
+        for spot in SPOTS:
+            left, top, right, bottom = map(int, spot.bounds)
+            pixels[top:bottom, left:right] = (70, 40, 110)
+        Image.fromarray(pixels).save(tmp_path / "spots.png")
+        entry = NewEntry(
+            slide_path=tmp_path / "spots.png",
+            name="spots.png",
+            width_px=200,
+            height_px=200,
+            downsamples=(1.0,),
+            calibration=PixelCalibration.square(MPP),
+            objects=objects,
+        )
+        create_project(tmp_path / "project", [entry], [])
+        return tmp_path / "project"
+
+    return make
+
+
+def nucleus(outline: Polygon, class_name: str | None = "Tumor", kind: ObjectKind = ObjectKind.DETECTION) -> PathObject:
+    """Return an object with an outline."""
+    path_class = None if class_name is None else PathClass(class_name, (9, 9, 9))
+    return PathObject(id=str(uuid.uuid4()), kind=kind, geometry=outline, path_class=path_class)
+
+
+@pytest.fixture
+def make_nucleus() -> Callable[..., PathObject]:
+    """Return what makes objects of outlines."""
+    return nucleus

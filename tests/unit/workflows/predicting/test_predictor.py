@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from shapely import box
 
-from qpbridge.core.objects import PathObject
+from qpbridge.core.objects import ObjectKind, PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, InvalidValueError
+from qpbridge.inference import engine
 from qpbridge.models.bundle import Bundle
+from qpbridge.qupath.geojson import write_objects
 from qpbridge.slides.stains.staining import Staining
-from qpbridge.workflows.entries.sources import sources_of_slides
+from qpbridge.workflows.entries.annotations import with_annotations
+from qpbridge.workflows.entries.sources import sources_of_project, sources_of_slides
 from qpbridge.workflows.predicting.areas import interest_of
 from qpbridge.workflows.predicting.predictor import NotedProgress, Predictor
 from qpbridge.workflows.requests import PredictRequest
@@ -92,3 +95,42 @@ def test_ids_follow_from_slide_and_model(draw: Callable[..., Path], color_bundle
 def test_values_out_of_range_are_refused(field: str, value: object, color_bundle: Bundle) -> None:
     with pytest.raises(InvalidValueError):
         predictor_of(color_bundle, **{field: value})
+
+
+def test_nuclei_belong_to_the_areas_that_they_were_asked_for_in(
+    spot_project: Callable[..., Path], make_nucleus: Callable[..., PathObject], spot_bundle: Bundle, tmp_path: Path
+) -> None:
+    saved = make_nucleus(box(0, 0, 200, 200), "Stroma", ObjectKind.ANNOTATION)
+    upper, left = (make_nucleus(box(0, 0, *to), "Tumor", ObjectKind.ANNOTATION) for to in ((200, 90), (80, 80)))
+    sources = sources_of_project(spot_project([saved]))
+    write_objects(tmp_path / "asked.geojson", [upper, left])
+    (asked,) = with_annotations(sources, {"1": (tmp_path / "asked.geojson").read_text()}, "replace")
+
+    found = []
+    for source in (sources[0], asked):
+        with source.open(None) as opened:
+            predictor = predictor_of(spot_bundle)
+            found.append(predictor.objects(source, opened, interest_of(source, opened)))
+
+    everywhere, inside = found
+    assert [item.parent_id for item in everywhere] == [None] * 3
+    assert {item.geometry.centroid.x < 80: item.parent_id for item in inside} == {True: left.id, False: upper.id}
+
+
+@pytest.mark.parametrize(("asked", "turns"), [(None, 4), ("none", 1), ("d4", 8)])
+def test_tiles_are_turned_as_the_model_was_made_for_unless_asked(
+    spot_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, asked: str | None, turns: int
+) -> None:
+    made: list[int] = []
+    plain = engine.Engine.__init__
+
+    def noted(self: engine.Engine, *arguments: Any) -> None:
+        made.append(len(arguments[3]))
+        plain(self, *arguments)
+
+    monkeypatch.setattr(engine.Engine, "__init__", noted)
+    spec = replace(spot_bundle.spec, config=replace(spot_bundle.spec.config, turns="flips"))
+
+    predictor_of(replace(spot_bundle, spec=spec), tta=asked)
+
+    assert made == [turns]
