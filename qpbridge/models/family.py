@@ -16,6 +16,9 @@ from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import FamilyConfig, Head, ModelClass, ModelSpec
 from qpbridge.vector.labels import Subject
 
+Views: TypeAlias = dict[str, Tensor]
+"""What a network sees, float, shape (B, 3, H, W), in 0..1, by the name of the view."""
+
 Outputs: TypeAlias = dict[str, Tensor]
 """What a network returns, by the name of the head."""
 
@@ -24,6 +27,12 @@ Targets: TypeAlias = dict[str, Tensor]
 
 LABELS: Final = "labels"
 """Labels of pixels, int64, shape (B, H, W), in the frame of the finest view; ``IGNORE_INDEX`` where unknown."""
+
+PRESENCE: Final = "presence"
+"""Which classes occur, shape (B, K): logits among the outputs, 1, 0 or ``IGNORE_INDEX`` among the targets."""
+
+MASKS: Final = "masks"
+"""Labels of pixels that a network made of its own, as ``LABELS``, but several of each sample, shape (B, T, H, W)."""
 
 PAPER = "paper"
 """Preset that every family has: the network exactly as published, with the published number of parameters."""
@@ -43,6 +52,12 @@ class Truth:
         The same for the coarsest view, where the family asks for it.
     instances : ndarray of int32, shape (H, W), or None
         Which nucleus each pixel of the finest view belongs to; 0 for none. Where the family asks for it.
+    presence : ndarray of int64, shape (K,), or None
+        What tags say about the classes: 1, 0, or ``IGNORE_INDEX`` where unknown. None where there are no tags.
+    tagged : ndarray of bool, shape (H, W), or None
+        Which pixels of the finest view the tags are about.
+    masks : ndarray of uint8, shape (T, H, W), or None
+        Labels that an earlier stage of training made. Where the family asks for them.
     mpp : float
         Pixel size of the finest view, µm/px.
     classes : int
@@ -52,11 +67,14 @@ class Truth:
     labels: LabelMap
     surroundings: LabelMap | None = None
     instances: npt.NDArray[np.int32] | None = None
+    presence: npt.NDArray[np.int64] | None = None
+    tagged: npt.NDArray[np.bool_] | None = None
+    masks: npt.NDArray[np.uint8] | None = None
     mpp: float
     classes: int
 
 
-TruthPart: TypeAlias = Literal["surroundings", "instances"]
+TruthPart: TypeAlias = Literal["surroundings", "instances", "tags", "masks"]
 """What a family may ask for beyond the labels."""
 
 
@@ -102,6 +120,50 @@ class Loss(Protocol):
         label_smoothing : float
             Share of a label that is spread over all classes.
         """
+
+
+def run_plainly(network: nn.Module, views: Views, targets: Targets, epoch: int) -> Outputs:
+    """Run a network as prediction does."""
+    del targets, epoch
+    outputs: Outputs = network(views)
+    return outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A part of training; most families have one.
+
+    Parameters
+    ----------
+    name : str
+        For reports.
+    loss : Loss
+        Of a batch.
+    epochs : int or None
+        How long it lasts; what the recipe says where None.
+    learns : callable
+        The part of the network whose weights change.
+    run : callable
+        Outputs of the network for the views and targets of a batch in an epoch of the stage, counted from 0; in
+        training mode, or in evaluation mode to be judged.
+    label : callable or None
+        Makes labels of pixels that the stage learns from, int64, shape (B, T, H, W): by the network as the stages
+        before left it, from views and targets. None where it learns from what is annotated.
+    judged_by : str
+        ``"pixels"``: IoU of labelled pixels. ``"presence"``: IoU of patches in which a class occurs and those in which
+        it is found; ``PRESENCE`` is then an output and a target.
+    is_weighted : bool
+        Whether rare classes count more in the loss.
+    """
+
+    name: str
+    loss: Loss
+    epochs: int | None = None
+    learns: Callable[[nn.Module], nn.Module] = lambda network: network
+    run: Callable[[nn.Module, Views, Targets, int], Outputs] = run_plainly
+    label: Callable[[nn.Module, Views, Targets], Tensor] | None = None
+    judged_by: Literal["pixels", "presence"] = "pixels"
+    is_weighted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +217,8 @@ class Family(Generic[ConfigT]):
     build : callable
         A new network for a configuration and a number of classes, its weights drawn from torch's generator.
         ``forward`` takes a dict of one float tensor (B, 3, H, W) in 0..1 for each view and returns ``Outputs``.
-    loss : callable
-        For a configuration, the ``Loss`` of a batch.
+    loss : callable or None
+        For a configuration, the ``Loss`` of a batch; None where ``stages`` have losses of their own.
     probabilities : callable
         Outputs to class probabilities, Tensor (B, K, H, W) that sums to 1 over the classes.
     subject : Subject
@@ -175,6 +237,8 @@ class Family(Generic[ConfigT]):
         "flips" or "d4". None where that is "none" for all.
     survey : callable or None
         For a network and its configuration, its ``Survey``, or None where that variant has none.
+    stages : callable or None
+        For a configuration, the parts of training in their order, the last one judged by pixels; None for a single one.
     """
 
     name: str
@@ -188,8 +252,8 @@ class Family(Generic[ConfigT]):
     heads: Callable[[ConfigT, int], tuple[Head, ...]]
     divisor: Callable[[ConfigT], int]
     build: Callable[[ConfigT, int], nn.Module]
-    loss: Callable[[ConfigT], Loss]
     probabilities: Callable[[Outputs], Tensor]
+    loss: Callable[[ConfigT], Loss] | None = None
     subject: Subject = Subject.TISSUE
     maps: Callable[[Outputs], Tensor] | None = None
     shift: Callable[[nn.Module, Tensor], None] | None = None
@@ -197,6 +261,17 @@ class Family(Generic[ConfigT]):
     encoder: Callable[[ConfigT], Encode] | None = None
     turns: Callable[[ConfigT], str] | None = None
     survey: Callable[[nn.Module, ConfigT], Survey | None] | None = None
+    stages: Callable[[ConfigT], tuple[Stage, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.loss is None) is (self.stages is not None)
+
+    def course(self, config: ConfigT) -> tuple[Stage, ...]:
+        """Return the parts of a configuration's training in their order."""
+        if self.stages is not None:
+            return self.stages(config)
+        assert self.loss is not None
+        return (Stage(name="train", loss=self.loss(config)),)
 
     def spec(self, config: ConfigT, classes: Sequence[ModelClass]) -> ModelSpec:
         """Return the spec of a configuration for some classes."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap, LabelMap
+from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap, LabelMap, Mask
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
 from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import TileGrid, view_region
 from qpbridge.slides.slide import Slide
 from qpbridge.vector.instances.painting import InstanceIndex
+from qpbridge.vector.labels import TaggedArea
 from qpbridge.vector.raster import ShapeIndex
 
 
@@ -35,6 +37,8 @@ class LabelledSlide:
         Labelled shapes in painter's order, level-0 px.
     nuclei : tuple of geometry
         Single nuclei, earlier ones on top; empty where tissue is learned.
+    tagged : tuple of TaggedArea
+        Areas of which tags say what occurs in them, level-0 px; empty where tags are not learned from.
     """
 
     key: str
@@ -42,14 +46,64 @@ class LabelledSlide:
     calibration: PixelCalibration
     shapes: tuple[tuple[BaseGeometry, int], ...]
     nuclei: tuple[BaseGeometry, ...] = ()
+    tagged: tuple[TaggedArea, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """One place to learn from: a slide, by its position among the slides, and a center in level-0 px."""
+    """One place to learn from.
+
+    Parameters
+    ----------
+    slide : int
+        Position among the slides.
+    center_px : tuple of float
+        Center, level-0 px.
+    area : int or None
+        Position among the slide's tagged areas, of the one that the patch shows.
+    """
 
     slide: int
     center_px: tuple[float, float]
+    area: int | None = None
+
+
+class Known(Protocol):
+    """What is known of patches, whoever says so; arguments and shapes as for ``Labels``."""
+
+    def of(self, patch: Patch, fov: FieldOfView | None = None) -> LabelMap:
+        """Return labels of pixels."""
+
+    def masks(self, patch: Patch, fov: FieldOfView) -> npt.NDArray[np.uint8] | None:
+        """Return several labels of each pixel, uint8, shape (T, size_px, size_px), where there are."""
+
+    def instances(self, patch: Patch, fov: FieldOfView) -> InstanceMap:
+        """Return which nucleus a pixel belongs to."""
+
+    def presence(self, patch: Patch) -> npt.NDArray[np.int64] | None:
+        """Return which classes occur according to tags."""
+
+    def tagged(self, patch: Patch, fov: FieldOfView) -> Mask | None:
+        """Return which pixels the tags are about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSet:
+    """Patches of one split, with their labels.
+
+    Parameters
+    ----------
+    patches : sequence of Patch
+        Places.
+    counts : ndarray of int64, shape (P, K)
+        Labelled pixels of each class in each patch.
+    labels : Known
+        What is known at these places.
+    """
+
+    patches: Sequence[Patch]
+    counts: npt.NDArray[np.int64]
+    labels: Known
 
 
 class Labels:
@@ -90,6 +144,30 @@ class Labels:
         """
         region = view_region(patch.center_px, fov, self._slides[patch.slide].calibration)
         return self._nuclei[patch.slide].rasterize(region, fov.size_px, fov.size_px)
+
+    def masks(self, patch: Patch, fov: FieldOfView) -> npt.NDArray[np.uint8] | None:
+        """Return None: people label a pixel once."""
+        del patch, fov
+        return None
+
+    def presence(self, patch: Patch) -> npt.NDArray[np.int64] | None:
+        """Return 1, 0 or ``IGNORE_INDEX`` for each class by the tags of the patch's area, int64, shape (K,)."""
+        area = self._area(patch)
+        if area is None:
+            return None
+        return np.array([IGNORE_INDEX if one is None else one for one in area.presence], np.int64)
+
+    def tagged(self, patch: Patch, fov: FieldOfView) -> Mask | None:
+        """Return which pixels lie in the patch's area, bool, shape (size_px, size_px)."""
+        area = self._area(patch)
+        if area is None:
+            return None
+        region = view_region(patch.center_px, fov, self._slides[patch.slide].calibration)
+        painted = ShapeIndex([(area.geometry, 0)]).rasterize(region, fov.size_px, fov.size_px)
+        return np.asarray(painted == 0, np.bool_)
+
+    def _area(self, patch: Patch) -> TaggedArea | None:
+        return None if patch.area is None else self._slides[patch.slide].tagged[patch.area]
 
     def count(self, patch: Patch) -> npt.NDArray[np.int64]:
         """Return the labelled pixels of each class in a patch, shape (K,)."""

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap, LabelMap, RgbImage
-from qpbridge.core.geometry import View
+from qpbridge.core.arrays import IGNORE_INDEX, InstanceMap, LabelMap, Mask, RgbImage
+from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.core.tiles import view_region
 from qpbridge.models.family import Encoding, Truth
 from qpbridge.models.recipe import Recipe
 from qpbridge.training.augmentation.coloring import ColorChange, random_color
 from qpbridge.training.augmentation.warping import Displacement, Warp, elastic, random_warp, rim_px
 from qpbridge.training.balancing import Sample
-from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.patches import Known, LabelledSlide, Patch
 
 CACHE_BYTES = 2 << 30
 """Pixels kept in memory; patches beyond that are read again from the slide."""
@@ -113,19 +113,18 @@ class SampleMaker:
         self._recipe = recipe
         self._seed = seed
         self._encoding = encoding
+        self._asks_for = encoding.asks_for
         # The finest view, and the coarsest where the model wants to know what lies around.
-        self._wants_instances = "instances" in encoding.asks_for
         self._known = (0,) if "surroundings" not in encoding.asks_for else (0, len(views) - 1)
 
-    def plain(self, patch: Patch, labels: Labels) -> PatchPixels:
+    def plain(self, patch: Patch, labels: Known) -> PatchPixels:
         """Return a patch as it is."""
         images = zip(self._reader.read(patch), self._views, strict=True)
         known = [labels.of(patch, self._views[i].fov) for i in self._known]
         centers = tuple(_center(image, view.fov.size_px) for image, view in images)
-        instances = labels.instances(patch, self._views[0].fov) if self._wants_instances else None
-        return self._sample(centers, known, instances)
+        return self._sample(centers, known, self._further(_Plain(patch=patch, fov=self._views[0].fov), labels))
 
-    def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Labels, turn: tuple[int, int]) -> PatchPixels:
+    def augmented(self, sample: Sample, patches: Sequence[Patch], labels: Known, turn: tuple[int, int]) -> PatchPixels:
         """Return a sample for its turn, an epoch and a place in it: the fixed deformation of its copy, then chance."""
         rng = np.random.default_rng([self._seed, 1, *turn])
         copy = None
@@ -134,9 +133,8 @@ class SampleMaker:
             copy = elastic(self._recipe, self._extent_px, own)
         upper = self._layer(patches[sample.patch], rng, copy)
         if sample.ground is None:
-            return self._sample(
-                upper.images(), [upper.labels(labels, i) for i in self._known], self._instances(upper, labels)
-            )
+            known = [upper.labels(labels, i) for i in self._known]
+            return self._sample(upper.images(), known, self._further(upper, labels))
         lower = self._layer(patches[sample.ground], rng)
         return self._pasted(upper, lower, labels)
 
@@ -145,7 +143,7 @@ class SampleMaker:
         recolor = random_color(self._recipe, rng)
         return _Layer(patch=patch, reader=self._reader, views=self._views, warp=warp, recolor=recolor)
 
-    def _pasted(self, upper: _Layer, lower: _Layer, labels: Labels) -> PatchPixels:
+    def _pasted(self, upper: _Layer, lower: _Layer, labels: Known) -> PatchPixels:
         """Lay what is labelled in one patch over another, in every view where it lies there."""
         masks = [upper.labels(labels, i) for i in range(len(self._views))]
         images = tuple(
@@ -153,27 +151,34 @@ class SampleMaker:
             for mask, over, under in zip(masks, upper.images(), lower.images(), strict=True)
         )
         known = [np.where(masks[i] != IGNORE_INDEX, masks[i], lower.labels(labels, i)) for i in self._known]
-        return self._sample(images, known, self._pasted_instances(upper, lower, labels, masks[0]))
+        instances = self._pasted_instances(upper, lower, labels, masks[0]) if "instances" in self._asks_for else None
+        return self._sample(images, known, {"instances": instances})
 
-    def _instances(self, layer: _Layer, labels: Labels) -> InstanceMap | None:
-        return layer.instances(labels) if self._wants_instances else None
-
-    def _pasted_instances(self, upper: _Layer, lower: _Layer, labels: Labels, mask: LabelMap) -> InstanceMap | None:
-        if not self._wants_instances:
-            return None
+    def _pasted_instances(self, upper: _Layer, lower: _Layer, labels: Known, mask: LabelMap) -> InstanceMap:
         over, under = upper.instances(labels), lower.instances(labels)
         apart = np.where(under > 0, under + over.max(initial=0), 0)
         return np.where(mask != IGNORE_INDEX, over, apart).astype(np.int32)
 
+    def _further(self, layer: _Plain | _Layer, labels: Known) -> dict[str, Any]:
+        """Return the parts of the truth beyond labels that the model asks for."""
+        parts: dict[str, Any] = {}
+        if "instances" in self._asks_for:
+            parts["instances"] = layer.instances(labels)
+        if "tags" in self._asks_for:
+            parts |= {"presence": labels.presence(layer.patch), "tagged": layer.tagged(labels)}
+        if "masks" in self._asks_for:
+            parts["masks"] = layer.masks(labels)
+        return parts
+
     def _sample(
-        self, images: tuple[RgbImage, ...], known: Sequence[LabelMap], instances: InstanceMap | None
+        self, images: tuple[RgbImage, ...], known: Sequence[LabelMap], further: Mapping[str, Any]
     ) -> PatchPixels:
         truth = Truth(
             labels=known[0],
-            instances=instances,
             surroundings=known[-1] if len(known) > 1 else None,
             mpp=self._views[0].fov.mpp,
             classes=self._encoding.classes,
+            **further,
         )
         encode = self._encoding.encode
         return PatchPixels(views=images, labels=truth.labels, targets={} if encode is None else encode(truth))
@@ -181,6 +186,23 @@ class SampleMaker:
     @property
     def _extent_px(self) -> float:
         return max(view.fov.extent_um for view in self._views) / self._views[0].fov.mpp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plain:
+    """A patch as it is."""
+
+    patch: Patch
+    fov: FieldOfView
+
+    def instances(self, labels: Known) -> InstanceMap:
+        return labels.instances(self.patch, self.fov)
+
+    def tagged(self, labels: Known) -> Mask | None:
+        return labels.tagged(self.patch, self.fov)
+
+    def masks(self, labels: Known) -> npt.NDArray[np.uint8] | None:
+        return labels.masks(self.patch, self.fov)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,14 +221,27 @@ class _Layer:
             for image, view in zip(self.reader.read(self.patch), self.views, strict=True)
         )
 
-    def labels(self, labels: Labels, position: int) -> LabelMap:
+    def labels(self, labels: Known, position: int) -> LabelMap:
         view = self.views[position]
         wide = labels.of(self.patch, self.reader.views[position].fov)
         return self.warp.labels(wide, self._ratio(view), view.fov.size_px)
 
-    def instances(self, labels: Labels) -> InstanceMap:
+    def instances(self, labels: Known) -> InstanceMap:
         wide = labels.instances(self.patch, self.reader.views[0].fov)
         return self.warp.instances(wide, self.views[0].fov.size_px)
+
+    def tagged(self, labels: Known) -> Mask | None:
+        wide = labels.tagged(self.patch, self.reader.views[0].fov)
+        if wide is None:
+            return None
+        return np.asarray(self._warped(np.where(wide, 0, IGNORE_INDEX).astype(np.uint8)) == 0, np.bool_)
+
+    def masks(self, labels: Known) -> npt.NDArray[np.uint8] | None:
+        wide = labels.masks(self.patch, self.reader.views[0].fov)
+        return None if wide is None else np.stack([self._warped(one) for one in wide])
+
+    def _warped(self, wide: LabelMap) -> LabelMap:
+        return self.warp.labels(wide, 1.0, self.views[0].fov.size_px)
 
     def _ratio(self, view: View) -> float:
         return view.fov.mpp / self.views[0].fov.mpp

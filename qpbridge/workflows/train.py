@@ -20,8 +20,9 @@ from qpbridge.inference.device import Runtime, choose_device, use_available_core
 from qpbridge.models.bundle import SPEC, Bundle, save_bundle, versions
 from qpbridge.models.spec import Provenance, SplitMetrics
 from qpbridge.training.fitting.curves import curves_rows
-from qpbridge.training.fitting.loop import Fitted, PatchSet, Trainer
+from qpbridge.training.fitting.loop import Fitted, Trainer
 from qpbridge.training.fitting.report import training_report
+from qpbridge.training.patches import PatchSet
 from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
 from qpbridge.workflows.entries.annotations import with_annotations, with_complete
 from qpbridge.workflows.entries.failures import Failure

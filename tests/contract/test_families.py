@@ -47,7 +47,9 @@ class Case:
         return network
 
     def loss(self, outputs: Outputs, targets: Targets) -> Tensor:
-        return self.family.loss(self.config)(outputs, targets, torch.ones(len(CLASSES)))
+        """The losses of all stages of training together."""
+        weights = torch.ones(len(CLASSES))
+        return torch.stack([one.loss(outputs, targets, weights) for one in self.family.course(self.config)]).sum()
 
     def views(self, batch: int, edge: int | None = None, seed: int = 0) -> dict[str, Tensor]:
         draw = torch.Generator().manual_seed(seed)

@@ -18,8 +18,8 @@ from qpbridge.models.spec import ModelClass
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.fitting.checkpoints import CheckpointFile
-from qpbridge.training.fitting.loop import Fitted, PatchSet, Trainer
-from qpbridge.training.patches import LabelledSlide, Labels
+from qpbridge.training.fitting.loop import Fitted, Trainer
+from qpbridge.training.patches import LabelledSlide, Labels, PatchSet
 from qpbridge.training.reading import PatchReader, SampleMaker
 
 CLASSES = [ModelClass(name="Red", color_rgb=(200, 0, 0)), ModelClass(name="Green", color_rgb=(0, 200, 0))]
@@ -42,7 +42,8 @@ class StopsIn(SilentProgress):
         del total, numbers
         if stage == "train":
             self.reached = done
-            self.steps.append(done)
+            # The end of an epoch tells the last step once more, with what came out.
+            self.steps += [done] if done not in self.steps else []
 
     def raise_if_cancelled(self) -> None:
         if self.reached >= self.step:

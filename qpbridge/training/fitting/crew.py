@@ -41,13 +41,18 @@ class Crew:
     parts : int
         How many work at once, each on its thread; one after the other where the network draws at random, since all
         threads share one source of chance.
+    learns : callable
+        The part of a network that learns: only there gradients and statistics are gathered.
 
     While the crew works, operations of each thread use an equal share of torch's threads.
     """
 
-    def __init__(self, network: nn.Module, parts: int) -> None:
+    def __init__(
+        self, network: nn.Module, parts: int, learns: Callable[[nn.Module], nn.Module] = lambda network: network
+    ) -> None:
         self._networks = [network, *(_replica(network) for _ in range(parts - 1))]
-        self._at_once = 1 if draws_at_random(network) else parts
+        self._learning = [learns(one) for one in self._networks]
+        self._at_once = 1 if draws_at_random(self._learning[0]) else parts
         self._pool: ThreadPoolExecutor | None = None
         self._threads = torch.get_num_threads()
 
@@ -104,7 +109,7 @@ class Crew:
 
         working = self._networks[: len(parts)]
         losses = self.map(work, list(zip(working, parts, weights, strict=True)))
-        self._gather(working)
+        self._gather(self._learning[: len(parts)])
         return sum(losses)
 
     @torch.no_grad()
@@ -123,7 +128,7 @@ class Crew:
                 if own.grad is not None:
                     kept.grad = own.grad if kept.grad is None else kept.grad.add_(own.grad)
                 own.grad = None
-        for buffers in zip(*(network.buffers() for network in self._networks), strict=True):
+        for buffers in zip(*(network.buffers() for network in self._learning), strict=True):
             if buffers[0].is_floating_point():
                 buffers[0].copy_(torch.stack(buffers[: len(working)]).mean(dim=0))
             for other in buffers[1:]:

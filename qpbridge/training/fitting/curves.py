@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Self
 
 CLASS_IOU: Final = "iou "
@@ -34,6 +35,8 @@ class EpochRecord:
         In the order of the classes; NaN for a class without validation labels.
     duration_s : float
         Wall time, s.
+    stage : int
+        Number of the part of training, from 1 on; what IoU is the IoU of is up to it.
     """
 
     epoch: int
@@ -43,6 +46,7 @@ class EpochRecord:
     mean_iou: float
     class_iou: tuple[float, ...]
     duration_s: float
+    stage: int = 1
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -67,9 +71,11 @@ def told_numbers(record: EpochRecord, class_names: Sequence[str]) -> dict[str, f
 
 
 def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> list[dict[str, float]]:
-    """Return one flat row an epoch, keys ``epoch, learning_rate, ..., iou Tumor, ...``."""
+    """Return one flat row an epoch, keys ``epoch, learning_rate, ..., iou Tumor, ...``; ``stage`` if there are two."""
+    is_staged = any(record.stage > 1 for record in records)
     return [
         {
+            **({"stage": record.stage} if is_staged else {}),
             "epoch": record.epoch,
             "learning_rate": record.learning_rate,
             "training_loss": round(record.training_loss, 6),
@@ -83,7 +89,7 @@ def curves_rows(records: Sequence[EpochRecord], class_names: Sequence[str]) -> l
 
 
 def curves_svg(rows: Sequence[dict[str, float]], colors: Mapping[str, tuple[int, int, int]]) -> str:
-    """Draw losses and IoU over the epochs as an SVG picture.
+    """Draw losses and IoU over the epochs as an SVG picture; a line parts the stages of training.
 
     Parameters
     ----------
@@ -105,7 +111,10 @@ def curves_svg(rows: Sequence[dict[str, float]], colors: Mapping[str, tuple[int,
             name = key.removeprefix(CLASS_IOU)
             ious.plot(epochs, [row[key] for row in rows], label=name, linewidth=1.5, color=_on_white(colors[name]))
         ious.plot(epochs, [row["mean_iou"] for row in rows], label="mean", color="black", linestyle="--")
+        starts = [one["epoch"] for before, one in pairwise(rows) if before.get("stage") != one.get("stage")]
         for axes, title in ((losses, "loss"), (ious, "validation IoU")):
+            for start in starts:
+                axes.axvline(start - 0.5, color="gray", linewidth=0.8)
             axes.set(title=title, xlabel="epoch")
             axes.grid(alpha=0.3)
             axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -42,19 +42,28 @@ class Learner:
         How.
     runtime : Runtime
         Where.
+    learns : callable
+        The part of the network whose weights change.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        runtime: Runtime,
+        learns: Callable[[nn.Module], nn.Module] = lambda network: network,
+    ) -> None:
         self.network = network
+        self._learning = learns(network)
         self.averaged = copy.deepcopy(network) if recipe.ema_decay else network
         self.step = 0
         self.learning_rate = recipe.learning_rate
         self._recipe = recipe
         self._device = runtime.device
         on_cpu = runtime.device.type == "cpu"
-        self.crew = Crew(network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1)
+        self.crew = Crew(network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1, learns)
         self._at_once = recipe.patches_at_once or math.ceil(recipe.batch_size / self.crew.parts)
-        self._optimizer = _optimizer(network, recipe)
+        self._optimizer = _optimizer(self._learning, recipe)
 
     def __enter__(self) -> Learner:
         self.crew.__enter__()
@@ -91,7 +100,7 @@ class Learner:
             group["lr"] = self.learning_rate
         loss = self._gradients(batch, loss_of, progress)
         if self._recipe.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.gradient_clip)
+            nn.utils.clip_grad_norm_(self._learning.parameters(), self._recipe.gradient_clip)
         self._optimizer.step()
         if self.averaged is not self.network:
             _average(self.averaged, self.network, self._recipe.ema_decay, self.step)

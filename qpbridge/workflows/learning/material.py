@@ -19,8 +19,7 @@ from qpbridge.models.spec import FamilyConfig, ModelSpec
 from qpbridge.qupath.project import Project
 from qpbridge.training.balancing import Counts
 from qpbridge.training.classes import ClassChoice, choose_classes, choose_nucleus_classes
-from qpbridge.training.fitting.loop import PatchSet
-from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.patches import LabelledSlide, Labels, Patch, PatchSet
 from qpbridge.training.splitting import held_back_patches, held_back_slides
 from qpbridge.vector.labels import Subject, labels_pixels
 from qpbridge.workflows.entries.failures import Failure

@@ -178,7 +178,7 @@ def test_extra_outputs_never_win_and_are_never_learned_towards() -> None:
     assert outputs["logits"].shape[1] == 3
     assert outputs["unlabelled"].shape[1] == 2
     _assert_close(DMMN.probabilities(outputs).sum(1), torch.ones(1, 64, 64))
-    loss = DMMN.loss(DmmnConfig())(outputs, {LABELS: target}, torch.ones(3))
+    loss = dmmn.loss(outputs, {LABELS: target}, torch.ones(3))
     _assert_close(loss, torch.nn.functional.cross_entropy(logits, target))
 
 
@@ -187,7 +187,7 @@ def test_the_loss_takes_no_notice_of_unlabelled_pixels() -> None:
     target = torch.full((1, 4, 4), IGNORE_INDEX)
     target[0, 0, 0] = 1
 
-    loss = DMMN.loss(DmmnConfig())({"logits": logits}, {LABELS: target}, torch.ones(2))
+    loss = dmmn.loss({"logits": logits}, {LABELS: target}, torch.ones(2))
 
     assert loss.item() == pytest.approx(-logits[0, :, 0, 0].log_softmax(0)[1].item())
 

@@ -1,5 +1,6 @@
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -78,3 +79,13 @@ def test_a_class_has_its_own_color_dark_enough_to_be_seen() -> None:
     lines = svg.lower()
     assert "stroke: #aa0000" in lines
     assert "stroke: #d9d9d9" in lines
+
+
+def test_stages_are_numbered_where_there_are_several() -> None:
+    first, second = record(1, 0.5), replace(record(2, 0.7), stage=2)
+
+    rows = curves_rows([first, second], ["Tumor"])
+
+    assert [row["stage"] for row in rows] == [1, 2]
+    assert "stage" not in curves_rows([first], ["Tumor"])[0]
+    assert {"Tumor", "mean"} <= set(texts(curves_svg(rows, {"Tumor": RED})))

@@ -21,8 +21,8 @@ from qpbridge.models.spec import ModelClass, ModelSpec
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.balancing import Sample
-from qpbridge.training.fitting.loop import Fitted, PatchSet, Trainer
-from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.fitting.loop import Fitted, Trainer
+from qpbridge.training.patches import LabelledSlide, Labels, Patch, PatchSet
 from qpbridge.training.reading import PatchPixels, PatchReader, SampleMaker
 
 SPEC: ModelSpec = DMMN.spec(
@@ -30,8 +30,7 @@ SPEC: ModelSpec = DMMN.spec(
     [ModelClass(name="Red", color_rgb=(200, 0, 0)), ModelClass(name="Green", color_rgb=(0, 200, 0))],
 )
 FOV = SPEC.views[0].fov
-CPU = Runtime(device=torch.device("cpu"))
-QUIET = SilentProgress()
+CPU, QUIET = Runtime(device=torch.device("cpu")), SilentProgress()
 STEADY = Recipe(learning_rate=1.0, momentum=0, weight_decay=0, batch_size=1, repeats_max=0)
 
 

@@ -30,7 +30,8 @@ class Counting(SilentProgress):
 
     def report(self, stage: str, done: int, total: int, **numbers: float) -> None:
         del total, numbers
-        if stage == "train":
+        # The end of an epoch tells the last step once more, with what came out.
+        if stage == "train" and done not in self.steps:
             self.steps.append(done)
 
     def raise_if_cancelled(self) -> None:
