@@ -287,7 +287,7 @@ class QpBridgeClient {
     }
 
     private Failure unreachable(IOException error) {
-        def isForeign = error.message?.contains('header parser') || error instanceof javax.net.ssl.SSLException
+        def isForeign = error.message =~ /(?i)parser|status line/ || error instanceof javax.net.ssl.SSLException || error instanceof ProtocolException
         def remedy = isForeign ? 'what answers there is no server of qpbridge, or speaks with encryption: check the port, and http or https'
             : 'check that it runs (`qpbridge serve`), and the host and port'
         return new Failure('reach the server', 'SERVER_UNREACHABLE', "${url} (${error.message ?: error.class.simpleName}): ${remedy}", error)

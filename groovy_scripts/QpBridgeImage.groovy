@@ -82,26 +82,27 @@ class QpBridgeImage {
 
     /** Takes over what a job found here, in one update; returns how many objects came, went and were left out. */
     Map takeOver(QpBridgeClient client, Map job, String step) {
-        def slide = job.predict?.slides?.find { it.key == key || it.name == key || it.key == key.replaceFirst(/\.[^.]+$/, '') }
-        if (slide == null) {
-            def failed = job.predict?.failures?.collect { it.message }?.join('; ')
-            throw QpBridgeClient.failed('predict this image', 'PREDICTION_NOT_FOUND', failed ?: "job ${job.id} has nothing for it")
-        }
+        def slide = slideOf(job)
         def text = client.results(job.id as String, slide.key as String).withCloseable { it.readAllBytes() }
         def counts = replaceBy(text, job.predict.out as String)
-        imageData.setProperty(JOBS, (jobs() - job.id + job.id).join(','))
+        imageData.setProperty(JOBS, (jobs().findAll { it != job.id } + job.id).join(','))
         note(step, job.id as String)
         return counts
     }
 
-    /** Takes the last run back: what it added and nobody touched goes, what it had replaced returns. */
-    Map undoLast(QpBridgeClient client, Closure report, Closure isCancelled) {
+    /** Takes the last run back: what it added and nobody touched goes, what it had replaced returns; follow waits for a job. */
+    Map undoLast(QpBridgeClient client, Closure follow) {
         def id = jobs() ? jobs().last() : null
         if (id == null)
             throw QpBridgeClient.failed('undo', 'JOB_NOT_FOUND', 'no run of qpbridge has added objects to this image')
         def before = client.job(id)
-        def slide = before.predict?.slides?.find { it.key == key || it.name == key } ?: before.predict?.slides?.getAt(0)
-        client.watch(client.undo(id).id as String, report, isCancelled)
+        def slide = slideOf(before)
+        try {
+            follow(client.undo(id))
+        } catch (RuntimeException gone) {
+            if (QpBridgeClient.reasonOf(gone) != 'NOTHING_TO_UNDO')
+                throw gone // else it was taken back at another of its images; objects of this one are still here
+        }
         def former = '[]'.getBytes(StandardCharsets.UTF_8)
         try {
             former = client.results(id, slide.key as String).withCloseable { it.readAllBytes() }
@@ -112,7 +113,18 @@ class QpBridgeImage {
         def counts = replaceBy(former, before.predict.out as String)
         imageData.setProperty(JOBS, jobs().dropRight(1).join(','))
         note('undo', id)
-        return counts
+        def others = before.predict.slides.findAll { it.key != slide.key }.collect { it.name }
+        return others ? counts + [undo_there_too: others.join(', ')] : counts
+    }
+
+    /** What a job tells of this image. */
+    private Map slideOf(Map job) {
+        def slide = job.predict?.slides?.find { it.key == key || it.name == key || it.key == key.replaceFirst(/\.[^.]+$/, '') }
+        if (slide == null) {
+            def failed = job.predict?.failures?.collect { it.message }?.join('; ')
+            throw QpBridgeClient.failed('predict this image', 'PREDICTION_NOT_FOUND', failed ?: "job ${job.id} has nothing for it")
+        }
+        return slide
     }
 
     List jobs() { ((imageData.getProperty(JOBS) ?: '') as String).tokenize(',') }
@@ -136,33 +148,40 @@ class QpBridgeImage {
         return [added: found.coming.size(), removed: found.going.size(), left_out: fresh.size() - found.coming.size()]
     }
 
-    /** Tells which of the objects go, since a run wrote them and nobody touched them, and which of the fresh ones come. */
+    /**
+     * Tells which of the objects go, since a run wrote them and nobody touched them, and which of the fresh ones come.
+     * The same rules as the server's: what a person deleted or edited does not come back, unless all was cleared away to
+     * begin again; on top of what stays nothing comes, but areas that a person drew to look at do not stand in the way.
+     */
     static Map reconcile(Collection live, Collection record, Collection fresh) {
         def recorded = record.collectEntries { [it.getID(), it] }
-        def going = live.findAll { recorded.containsKey(it.getID()) && !it.isLocked() && isSame(it, recorded[it.getID()]) }
+        def (going, staying) = live.split { recorded.containsKey(it.getID()) && isUntouched(it, recorded[it.getID()]) }
         def goingIds = going.collect { it.getID() } as Set
-        def staying = live.findAll { !(it.getID() in goingIds) }
         def stayingIds = staying.collect { it.getID() } as Set
         def hasOurs = live.any { recorded.containsKey(it.getID()) }
-        // What a person deleted or edited does not come back, unless all was cleared away to begin again.
-        def judged = hasOurs ? recorded.keySet() - goingIds : [] as Set
+        def judged = hasOurs ? record.findAll { !(it.getID() in goingIds) } : []
+        def judgedIds = judged.collect { it.getID() } as Set
+        def judgedShapes = judged.collect { shapeOf(it) } as Set
+        def blockers = staying.findAll { (recorded.containsKey(it.getID()) || isFinding(it)) && it.getROI()?.isArea() }
         def tree = new STRtree()
-        def blockers = staying.findAll { (it.isDetection() || (it.isAnnotation() && isFinding(it.getPathClass()))) && it.getROI()?.isArea() }
         blockers.each { tree.insert(it.getROI().getGeometry().getEnvelopeInternal(), it) }
         def coming = fresh.findAll { one ->
-            !(one.getID() in judged) && !(one.getID() in stayingIds) && (blockers.isEmpty() || !isCovered(one, tree))
+            !(one.getID() in judgedIds) && !(one.getID() in stayingIds) && !(shapeOf(one) in judgedShapes) &&
+                (blockers.isEmpty() || !isCovered(one, tree))
         }
         return [going: going, coming: coming]
     }
 
-    private static boolean isFinding(Object pathClass) {
-        def name = pathClass?.toString()
-        return name && !name.startsWith('Ignore') && !name.endsWith('*')
+    private static boolean isFinding(Object one) {
+        def name = one.getPathClass()?.toString()
+        return one.isDetection() || (one.isAnnotation() && name && !name.toLowerCase().startsWith('ignore') && !name.endsWith('*'))
     }
 
     private static boolean isCovered(Object one, STRtree tree) {
         def geometry = one.getROI().getGeometry()
         return tree.query(geometry.getEnvelopeInternal()).any { other ->
+            if (one.getROI().getZ() != other.getROI().getZ() || one.getROI().getT() != other.getROI().getT())
+                return false
             def kept = other.getROI().getGeometry()
             if (one.isDetection() && other.isDetection() && kept.intersects(geometry.getCentroid()))
                 return true
@@ -171,12 +190,30 @@ class QpBridgeImage {
         }
     }
 
-    static boolean isSame(Object one, Object other) {
-        def first = one.getROI(), second = other.getROI()
-        def tolerance = SAME_PX * (1 + first.getLength())
-        return one.getPathClass()?.toString() == other.getPathClass()?.toString() && one.getName() == other.getName() &&
-            one.getMetadata()[DESCRIPTION] == other.getMetadata()[DESCRIPTION] && Math.abs(first.getArea() - second.getArea()) <= tolerance &&
-            ['BoundsX', 'BoundsY', 'BoundsWidth', 'BoundsHeight'].every { Math.abs(first."get${it}"() - second."get${it}"()) <= SAME_PX }
+    private static List shapeOf(Object one) { [one.getPathClass()?.toString(), one.getROI().getAllPoints()] }
+
+    /** Whether an object is as a run wrote it, its lock included. */
+    static boolean isUntouched(Object one, Object written) {
+        return one.isLocked() == written.isLocked() && one.getPathClass()?.toString() == written.getPathClass()?.toString() &&
+            one.getName() == written.getName() && one.getMetadata()[DESCRIPTION] == written.getMetadata()[DESCRIPTION] &&
+            isSameOutline(one.getROI(), written.getROI()) &&
+            (!one.isCell() || !written.isCell() || isSameOutline(one.getNucleusROI(), written.getNucleusROI()))
+    }
+
+    private static boolean isSameOutline(Object one, Object other) {
+        if (one == null || other == null)
+            return one == null && other == null
+        if (!['BoundsX', 'BoundsY', 'BoundsWidth', 'BoundsHeight'].every { Math.abs(one."get${it}"() - other."get${it}"()) <= SAME_PX })
+            return false
+        def points = one.getAllPoints(), others = other.getAllPoints()
+        if (points == others || (points.size() == others.size() && (0..<points.size()).every { isNear(points[it], others[it]) }))
+            return true
+        // Another version of QuPath may have let rings begin elsewhere, or run the other way.
+        return one.getGeometry().norm().equalsExact(other.getGeometry().norm(), SAME_PX)
+    }
+
+    private static boolean isNear(Object one, Object other) {
+        Math.abs(one.getX() - other.getX()) <= SAME_PX && Math.abs(one.getY() - other.getY()) <= SAME_PX
     }
 
     /** What the last run wrote here, as written. */

@@ -64,8 +64,12 @@ class QpBridgeScript {
             parts << String.format(Locale.ROOT, '%.1f/s', progress.ratePerS as double)
         if (progress.etaS)
             parts << "${Math.round(progress.etaS as double)} s left"
-        progress.numbers?.each { key, value -> parts << "${key} ${String.format(Locale.ROOT, '%.4g', value as double)}" }
+        progress.numbers?.each { key, value -> parts << "${key} ${plain(value as double)}" }
         return parts.join(', ')
+    }
+
+    private static String plain(double value) {
+        value == Math.rint(value) ? String.format(Locale.ROOT, '%,.0f', value) : String.format(Locale.ROOT, '%.4g', value)
     }
 
     /** Whether QuPath's windows are there. */

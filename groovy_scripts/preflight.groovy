@@ -20,17 +20,24 @@ def Script = loader.loadClass('QpBridgeScript')
 
 def image = Image.current()
 def isChanged = image.imageData.isChanged()
+def toldBy = [CALIBRATION_SOURCE_PROJECT: 'QuPath', CALIBRATION_SOURCE_FILE: 'the file', CALIBRATION_SOURCE_REQUEST: 'the request']
 
 Script.run('preflight') { script ->
     def client = Client.connect(url: URL, token: TOKEN)
     def report = client.inspect([project: Image.projectPath(image.project), pathMap: PATH_MAP])
     report.entries.each { entry ->
-        def pixels = entry.image?.calibration ? String.format(Locale.ROOT, '%.4g um/px (%s)', entry.image.calibration.mppX as double, entry.image.calibrationSource) : 'no pixel size'
-        def classes = entry.classes.collect { "${it.name ?: 'no class'}: ${it.annotations ?: 0}" }.join(', ')
-        println "qpbridge: ${entry.name}: ${entry.image?.slide ?: 'NOT FOUND'}, ${pixels}; ${classes ?: 'nothing annotated'}"
-        (entry.problems ?: []).each { println "qpbridge:   cannot be used: ${it.message} [${it.reason}]" }
-        (entry.troubles ?: []).each { println "qpbridge:   ${it.count} x ${it.what}" }
+        def pixels = entry.image?.calibration ? String.format(Locale.ROOT, '%.4g um/px by %s', entry.image.calibration.mppX as double, toldBy[entry.image.calibrationSource] ?: 'the server') : 'no pixel size'
+        println "qpbridge: ${entry.name}: ${entry.image?.slide ?: 'NOT FOUND'}, ${pixels}"
+        entry.classes.each { one ->
+            def area = one.areaMm2 ? String.format(Locale.ROOT, ', %.3g mm2', one.areaMm2 as double) : ''
+            println "qpbridge:   ${one.name ?: 'no class'}: ${one.annotations ?: 0} annotations${area}${one.isIgnored && !one.isRegion ? ', not for training' : ''}"
+        }
+        entry.notes.each { println "qpbridge:   note: ${it}" }
+        entry.problems.each { println "qpbridge:   cannot be used: ${it.message} [${it.reason}]" }
+        entry.troubles.each { println "qpbridge:   ${it.count} x ${it.what} (${it.examples.join(', ')})" }
     }
+    report.missing.each { println "qpbridge: ${it.slides} slides of ${it.folder} are not found: tell where they are with PATH_MAP = ['${it.folder.replace('\\', '\\\\')}=FOLDER']" }
+    report.similarClasses.each { println "qpbridge: classes that may be meant as one: ${it.names.join(', ')}" }
     if (isChanged)
         println 'qpbridge: the open image has changes that are not saved; scripts send them, the command line does not see them'
     return report.training?.obstacle ? "training would refuse: ${report.training.obstacle}" : 'training could start'

@@ -21,5 +21,5 @@ def image = Image.current()
 
 Script.run('undo') { script ->
     def client = Client.connect(url: URL, token: TOKEN)
-    return "undone: ${image.undoLast(client, { script.tell(it) }, { false })}"
+    return "undone: ${image.undoLast(client) { script.follow(client, it) }}"
 }

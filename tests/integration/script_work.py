@@ -25,25 +25,27 @@ def train(request: Request, desk: Desk) -> dict[str, Any]:
 
 
 def predict(request: Request, desk: Desk) -> dict[str, Any]:
-    """Write squares in a row, the first where the drawn one is; always the same."""
+    """Write squares in a row, the first where the drawn one is; always the same. Suggestions lie below them."""
     file = Path(request["out"]) / "1-a.geojson.gz"
-    file = file.with_suffix("") if not request["gzip"] else file
     file.parent.mkdir(parents=True, exist_ok=True)
     desk.report("slides", 1, 1, objects=SQUARES)
-    content = msgspec.json.encode(
-        {"type": "FeatureCollection", "features": [_square(i, "nuclei" in request["model"]) for i in range(SQUARES)]}
-    )
+    features = [_square(i, "nuclei" in request["model"]) for i in range(SQUARES)]
+    features += [_review(i) for i in range(request["suggest"])]
+    if file.exists():
+        file.rename(_former(file, desk.job_id))
     with atomic_file(file) as written:
-        written.write(gzip.compress(content) if request["gzip"] else content)
+        written.write(gzip.compress(msgspec.json.encode({"type": "FeatureCollection", "features": features})))
     slide = {"key": "1", "name": "a.svs", "file": str(file), "mpp_source": "file", "classes": []}
     return {"out": str(file.parent), "slides": [slide], "failures": [], "job_id": desk.job_id}
 
 
 def undo(request: Request, _: Desk) -> dict[str, Any]:
-    out = Path(request["out"])
-    for file in out.glob("1-a.geojson*"):
-        file.unlink()
-    return {"out": str(out), "job_id": request["job_id"], "slides": [], "failures": []}
+    file = Path(request["out"]) / "1-a.geojson.gz"
+    file.unlink()
+    former = _former(file, request["job_id"])
+    if former.exists():
+        former.rename(file)
+    return {"out": str(file.parent), "job_id": request["job_id"], "slides": [], "failures": []}
 
 
 def inspect(request: Request, _: Desk) -> dict[str, Any]:
@@ -59,15 +61,25 @@ def run(kind: str, request: Request, desk: Desk) -> dict[str, Any]:
     return globals()[kind](request, desk)
 
 
+def _former(file: Path, job_id: str) -> Path:
+    return file.with_name(f"{job_id}-{file.name}")
+
+
 def _square(number: int, is_nucleus: bool) -> dict[str, Any]:
-    x, y, size = 100 * number, 200 if is_nucleus else 0, 48
+    kind = {"objectType": "detection" if is_nucleus else "annotation"}
+    return _feature(f"{number} {is_nucleus}", (100 * number, 200 if is_nucleus else 0, 48), kind, "Tumor")
+
+
+def _review(number: int) -> dict[str, Any]:
+    return _feature(f"review {number}", (100 * number, 400, 90), {"objectType": "annotation", "isLocked": True}, "Review*")
+
+
+def _feature(name: str, place: tuple[int, int, int], told: dict[str, Any], class_name: str) -> dict[str, Any]:
+    x, y, size = place
     ring = [[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]]
     return {
         "type": "Feature",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{number} {is_nucleus}")),
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
         "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {
-            "objectType": "detection" if is_nucleus else "annotation",
-            "classification": {"name": "Tumor", "color": [200, 0, 0]},
-        },
+        "properties": {**told, "classification": {"name": class_name, "color": [200, 0, 0]}},
     }

@@ -3,9 +3,9 @@ import made.MadeImage
 import made.MadeObject
 import qupath.lib.scripting.QP
 
-def image = new MadeImage(file: new File(args[0], 'project.qpproj'))
+def image = new MadeImage(file: new File(args[0], 'project.qpproj'), slide: new File(args[0], 'a.svs'))
 QP.imageData = QP.project = QP.projectEntry = image
-def drawn = new MadeObject(id: UUID.randomUUID(), x: 0, y: 0, width: 50, height: 50, pathClass: 'Tumor')
+def drawn = MadeObject.box(pathClass: 'Tumor', 0, 0, 50, 50)
 image.all << drawn
 def run = { name ->
     def binding = new Binding(['qupath.script.file': new File(args[1], "${name}.groovy").path])
@@ -23,7 +23,7 @@ run('train_weak')
 run('predict_tissue')
 def found = image.all.findAll { it !== drawn }
 found[0].locked = true
-found[1].x += 5
+found[1].move(5, 0)
 def edited = found.take(2)
 run('predict_tissue')
 println "kept ${edited.every { one -> image.all.any { it.is(one) } }} drawn ${image.all.any { it.is(drawn) }} twice ${image.all.size() - image.all.collect { it.ID }.toSet().size()}"
@@ -33,4 +33,6 @@ run('undo')
 run('import_results')
 run('run_for_project')
 run('suggest_regions')
+println "suggested ${image.all.count { it.pathClass == 'Review*' }}"
+run('undo')
 println "saved ${image.saved}"

@@ -2,7 +2,7 @@ package made
 
 /** An image in a project: image data, hierarchy, server, project and entry in one. */
 class MadeImage {
-    File file
+    File file, slide
     List all = [], selected = [], steps = []
     Map kept = [:]
     int updates = 0
@@ -45,7 +45,7 @@ class MadeImage {
 
     void addStep(Object step) { steps << step }
 
-    List getURIs() { [new File(file.parentFile, 'a.svs').toURI()] }
+    List getURIs() { [slide.toURI()] }
 
     Object getPath() { file.toPath() }
 
