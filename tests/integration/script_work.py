@@ -71,7 +71,8 @@ def _square(number: int, is_nucleus: bool) -> dict[str, Any]:
 
 
 def _review(number: int) -> dict[str, Any]:
-    return _feature(f"review {number}", (100 * number, 400, 90), {"objectType": "annotation", "isLocked": True}, "Review*")
+    kind = {"objectType": "annotation", "isLocked": True}
+    return _feature(f"review {number}", (100 * number, 400, 90), kind, "Review*")
 
 
 def _feature(name: str, place: tuple[int, int, int], told: dict[str, Any], class_name: str) -> dict[str, Any]:
