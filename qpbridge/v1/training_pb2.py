@@ -26,7 +26,7 @@ from qpbridge.v1 import job_pb2 as qpbridge_dot_v1_dot_job__pb2
 from qpbridge.v1 import objects_pb2 as qpbridge_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aqpbridge/v1/training.proto\x12\x0bqpbridge.v1\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\"\x8b\x04\n\x0cTrainRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0b\n\x03out\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x13\n\x06preset\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x0f\n\x07\x65ntries\x18\x06 \x03(\t\x12\x12\n\nvalidation\x18\x07 \x03(\t\x12\x39\n\x08settings\x18\x08 \x03(\x0b\x32\'.qpbridge.v1.TrainRequest.SettingsEntry\x12\x10\n\x03mpp\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x0c\n\x04seed\x18\x0b \x01(\x03\x12\x10\n\x08path_map\x18\x0c \x03(\t\x12\x32\n\x0b\x61nnotations\x18\r \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\x0e \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsMode\x12\x14\n\x0cregion_class\x18\x0f \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x10 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x11 \x01(\t\x12\x0e\n\x06resume\x18\x12 \x01(\x08\x12\x10\n\x08\x63omplete\x18\x13 \x01(\x08\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_presetB\x06\n\x04_mpp\".\n\rTrainResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job2S\n\x0fTrainingService\x12@\n\x05Train\x12\x19.qpbridge.v1.TrainRequest\x1a\x1a.qpbridge.v1.TrainResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aqpbridge/v1/training.proto\x12\x0bqpbridge.v1\x1a\x15qpbridge/v1/job.proto\x1a\x19qpbridge/v1/objects.proto\"\xa0\x04\n\x0cTrainRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0b\n\x03out\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x13\n\x06preset\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\x05 \x03(\t\x12\x0f\n\x07\x65ntries\x18\x06 \x03(\t\x12\x12\n\nvalidation\x18\x07 \x03(\t\x12\x39\n\x08settings\x18\x08 \x03(\x0b\x32\'.qpbridge.v1.TrainRequest.SettingsEntry\x12\x10\n\x03mpp\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x0c\n\x04seed\x18\x0b \x01(\x03\x12\x10\n\x08path_map\x18\x0c \x03(\t\x12\x32\n\x0b\x61nnotations\x18\r \x03(\x0b\x32\x1d.qpbridge.v1.EntryAnnotations\x12\x36\n\x10\x61nnotations_mode\x18\x0e \x01(\x0e\x32\x1c.qpbridge.v1.AnnotationsMode\x12\x14\n\x0cregion_class\x18\x0f \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x10 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x11 \x01(\t\x12\x0e\n\x06resume\x18\x12 \x01(\x08\x12\x10\n\x08\x63omplete\x18\x13 \x01(\x08\x12\x13\n\x0btensorboard\x18\x14 \x01(\x08\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_presetB\x06\n\x04_mpp\".\n\rTrainResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.qpbridge.v1.Job2S\n\x0fTrainingService\x12@\n\x05Train\x12\x19.qpbridge.v1.TrainRequest\x1a\x1a.qpbridge.v1.TrainResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINREQUEST_SETTINGSENTRY']._loaded_options = None
   _globals['_TRAINREQUEST_SETTINGSENTRY']._serialized_options = b'8\001'
   _globals['_TRAINREQUEST']._serialized_start=94
-  _globals['_TRAINREQUEST']._serialized_end=617
-  _globals['_TRAINREQUEST_SETTINGSENTRY']._serialized_start=551
-  _globals['_TRAINREQUEST_SETTINGSENTRY']._serialized_end=598
-  _globals['_TRAINRESPONSE']._serialized_start=619
-  _globals['_TRAINRESPONSE']._serialized_end=665
-  _globals['_TRAININGSERVICE']._serialized_start=667
-  _globals['_TRAININGSERVICE']._serialized_end=750
+  _globals['_TRAINREQUEST']._serialized_end=638
+  _globals['_TRAINREQUEST_SETTINGSENTRY']._serialized_start=572
+  _globals['_TRAINREQUEST_SETTINGSENTRY']._serialized_end=619
+  _globals['_TRAINRESPONSE']._serialized_start=640
+  _globals['_TRAINRESPONSE']._serialized_end=686
+  _globals['_TRAININGSERVICE']._serialized_start=688
+  _globals['_TRAININGSERVICE']._serialized_end=771
 # @@protoc_insertion_point(module_scope)

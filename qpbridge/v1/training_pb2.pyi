@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainRequest(_message.Message):
-    __slots__ = ("project", "out", "family", "preset", "classes", "entries", "validation", "settings", "mpp", "device", "seed", "path_map", "annotations", "annotations_mode", "region_class", "backend", "base", "resume", "complete")
+    __slots__ = ("project", "out", "family", "preset", "classes", "entries", "validation", "settings", "mpp", "device", "seed", "path_map", "annotations", "annotations_mode", "region_class", "backend", "base", "resume", "complete", "tensorboard")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class TrainRequest(_message.Message):
     BASE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    TENSORBOARD_FIELD_NUMBER: _ClassVar[int]
     project: str
     out: str
     family: str
@@ -55,7 +56,8 @@ class TrainRequest(_message.Message):
     base: str
     resume: bool
     complete: bool
-    def __init__(self, project: _Optional[str] = ..., out: _Optional[str] = ..., family: _Optional[str] = ..., preset: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[str]] = ..., validation: _Optional[_Iterable[str]] = ..., settings: _Optional[_Mapping[str, str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., path_map: _Optional[_Iterable[str]] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ..., base: _Optional[str] = ..., resume: _Optional[bool] = ..., complete: _Optional[bool] = ...) -> None: ...
+    tensorboard: bool
+    def __init__(self, project: _Optional[str] = ..., out: _Optional[str] = ..., family: _Optional[str] = ..., preset: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[str]] = ..., validation: _Optional[_Iterable[str]] = ..., settings: _Optional[_Mapping[str, str]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., path_map: _Optional[_Iterable[str]] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., region_class: _Optional[str] = ..., backend: _Optional[str] = ..., base: _Optional[str] = ..., resume: _Optional[bool] = ..., complete: _Optional[bool] = ..., tensorboard: _Optional[bool] = ...) -> None: ...
 
 class TrainResponse(_message.Message):
     __slots__ = ("job",)

@@ -35,6 +35,8 @@ class TrainRequest:
         Bundle to go on from, with its settings where none are given, in a next round of review.
     resume : bool
         Go on where the same training was interrupted, if it was.
+    tensorboard : bool
+        Write curves for TensorBoard beside the bundle, ``NAME.tensorboard``, while training goes on.
     classes : tuple of str or None
         Classes to tell apart; all annotated ones where None.
     entries : tuple of str or None
@@ -69,6 +71,7 @@ class TrainRequest:
     preset: str | None = None
     base: Path | None = None
     resume: bool = False
+    tensorboard: bool = False
     classes: tuple[str, ...] | None = None
     entries: tuple[str, ...] | None = None
     validation: tuple[str, ...] = ()

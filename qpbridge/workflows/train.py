@@ -17,13 +17,16 @@ from qpbridge.core.backend import Backend
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
+from qpbridge.inference.engine import Engine, Segmenter
 from qpbridge.models.bundle import SPEC, Bundle, save_bundle, versions
 from qpbridge.models.spec import Provenance, SplitMetrics
 from qpbridge.training.fitting.curves import curves_rows
 from qpbridge.training.fitting.loop import Fitted, Trainer
-from qpbridge.training.fitting.report import training_report
+from qpbridge.training.fitting.report import Picture, training_report
 from qpbridge.training.patches import PatchSet
 from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
+from qpbridge.training.showing.charting import Chart
+from qpbridge.training.showing.worst import Tile, pictures, worst_tiles
 from qpbridge.workflows.entries.annotations import with_annotations, with_complete
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
@@ -125,13 +128,17 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     gathering = Gathering(_sources(request, progress), request.mpp, progress)
     with contextlib.ExitStack() as stack:
         material = normalized(gather_material(plan, gathering, stack, progress), plan, base, progress)
-        fitted = _fit(plan, material, base, runtime, progress)
+        if request.tensorboard:
+            progress = stack.enter_context(Chart(progress, charts_beside(request.out), goes_on=request.resume))
+        maker = _maker(plan, material)
+        fitted = _fit(plan, material, maker, base, runtime, progress)
+        worst = _worst(plan, material, maker, fitted, runtime, progress)
     spec, names = material.spec, tuple(item.name for item in material.spec.classes)
     provenance = _provenance(plan, material, fitted, base)
     rows = curves_rows(fitted.records, names)
     facts = {"network": f"{spec.family}-{spec.variant}", "best epoch": f"{fitted.best.epoch} of {len(fitted.records)}"}
     colors = {one.name: one.color_rgb for one in spec.classes}
-    page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion, colors)
+    page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion, colors, worst)
     digest = save_bundle(request.out, spec, fitted.network, provenance, rows, {"report.html": page})
     return TrainReport(
         bundle=request.out,
@@ -155,10 +162,39 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     )
 
 
-def _fit(plan: Plan, material: Material, base: Bundle | None, runtime: Runtime, progress: Progress) -> Fitted:
-    spec, recipe, seed = material.spec, plan.recipe, plan.request.seed
+def charts_beside(out: Path) -> Path:
+    """Return the folder of the curves for TensorBoard of the training that writes a bundle."""
+    return out.with_name(f"{out.name}.tensorboard")
+
+
+def _maker(plan: Plan, material: Material) -> SampleMaker:
+    spec, recipe = material.spec, plan.recipe
     reader = PatchReader([one.slide for one in material.opened], with_rims(spec.views, recipe))
-    maker = SampleMaker(reader, spec.views, recipe, seed, plan.family.encoding(spec))
+    return SampleMaker(reader, spec.views, recipe, plan.request.seed, plan.family.encoding(spec))
+
+
+def _worst(
+    plan: Plan, material: Material, maker: SampleMaker, fitted: Fitted, runtime: Runtime, progress: Progress
+) -> list[Picture]:
+    """Return pictures of the validation patches with the most pixels wrong."""
+    spec, probabilities = material.spec, plan.family.probabilities
+    segmenter = Segmenter(network=fitted.network, views=spec.views, classes=spec.classes, probabilities=probabilities)
+    tiles = worst_tiles(Engine(segmenter, runtime, progress), material.validation, maker, progress)
+    colors = [one.color_rgb for one in spec.classes]
+    return [Picture(caption=_caption(tile, material), parts=pictures(tile, colors)) for tile in tiles]
+
+
+def _caption(tile: Tile, material: Material) -> str:
+    x_px, y_px = tile.patch.center_px
+    name = material.opened[tile.patch.slide].source.name
+    place = f"{name}, around x {x_px:.0f} px, y {y_px:.0f} px"
+    return f"{place}: {100 * tile.wrong_px / tile.labelled_px:.0f} % of {tile.labelled_px:,} annotated pixels wrong"
+
+
+def _fit(
+    plan: Plan, material: Material, maker: SampleMaker, base: Bundle | None, runtime: Runtime, progress: Progress
+) -> Fitted:
+    spec, recipe, seed = material.spec, plan.recipe, plan.request.seed
     weights = None if base is None else beginning_of(spec, base, progress)
     trainer = Trainer(plan.family, spec, recipe, runtime, seed, weights=weights)
     checkpoints = checkpoints_of(plan, material, None if base is None else base.digest)

@@ -36,6 +36,9 @@ def train(
         typer.Option("--from", metavar="BUNDLE", help="Model to go on from with new annotations, and its settings."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write live curves for TensorBoard to BUNDLE.tensorboard.")
+    ] = False,
     preset: Annotated[
         str | None, typer.Option("--preset", help="Named settings; small trains on two CPU cores.")
     ] = None,
@@ -70,6 +73,7 @@ def train(
             family=family,
             base=base,
             resume=resume,
+            tensorboard=tensorboard,
             preset=preset,
             classes=options.names(classes),
             validation=options.names(validation) or (),

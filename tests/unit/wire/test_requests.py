@@ -73,6 +73,7 @@ FULL: dict[str, Any] = {
         family="dmmn",
         base=Path("older"),
         resume=True,
+        tensorboard=True,
         preset="small",
         classes=("Tumor", "Stroma"),
         validation=("c",),

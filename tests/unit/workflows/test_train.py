@@ -99,8 +99,7 @@ def test_a_project_becomes_a_bundle(make_project: MakeProject, both: Both, reque
 
 
 def test_a_bundle_says_where_it_comes_from(make_project: MakeProject, both: Both, request_of: RequestOf) -> None:
-    request = request_of(make_project({"a.png": both()}, folder="Case 7"), {"epochs": "3"}, seed=3)
-
+    request = request_of(make_project({"a.png": both()}, folder="Case 7"), {"epochs": "3"}, seed=3, tensorboard=True)
     report = train(request, SilentProgress())
 
     provenance = load_bundle(report.bundle).provenance
@@ -120,6 +119,8 @@ def test_a_bundle_says_where_it_comes_from(make_project: MakeProject, both: Both
     page = (report.bundle / "report.html").read_text(encoding="utf-8")
     assert "Training on Case 7" in page
     assert f"{report.best_epoch} of 3" in page
+    assert page.count("annotated pixels wrong") * 3 == page.count("data:image/jpeg")
+    assert b"IoU/Tumor" in next(request.out.with_name("model.tensorboard").iterdir()).read_bytes()
 
 
 def test_a_report_is_json(make_project: MakeProject, both: Both, request_of: RequestOf) -> None:

@@ -70,13 +70,14 @@ def test_train_asks_for_what_the_options_say(workflow_is: Callable[..., list[Any
     invoke(
         *("train", "p", "--family", "dmmn", "--out", "m", "--preset", "small", "--classes", "A,B", "--seed", "4"),
         *("--entries", "1,2", "--entries", "x", "--validation", "2", "--set", "epochs=3", "--set", "width=8"),
-        *("--mpp", "0.25", "--device", "cuda:1", "--path-map", "C:=/mnt"),
+        *("--mpp", "0.25", "--device", "cuda:1", "--path-map", "C:=/mnt", "--tensorboard"),
     )
 
     (request,) = requests
     assert (request.project, request.out, request.family, request.preset) == (Path("p"), Path("m"), "dmmn", "small")
     assert (request.classes, request.entries, request.validation) == (("A", "B"), ("1", "2", "x"), ("2",))
     assert dict(request.settings) == {"epochs": "3", "width": "8"}
+    assert (request.tensorboard, request.resume) == (True, False)
     assert (request.mpp, request.device, request.seed, request.path_map) == (0.25, "cuda:1", 4, ("C:=/mnt",))
 
 

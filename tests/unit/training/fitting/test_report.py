@@ -1,10 +1,11 @@
+import base64
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 
 from qpbridge.evaluation.confusion import ConfusionMatrix
-from qpbridge.training.fitting.report import training_report
+from qpbridge.training.fitting.report import Picture, training_report
 
 ROWS = [
     {"epoch": e, "training_loss": 1 / e, "validation_loss": 2 / e, "mean_iou": 0.1 * e, "iou A": 0.1 * e}
@@ -73,6 +74,24 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert text.count("<svg") == 1
     assert all(link.startswith("#") for link in cells.links)
     assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_the_worst_tiles_are_shown_with_their_colors() -> None:
+    matrix = ConfusionMatrix(("A", "B"), np.array([[10, 0, 0], [0, 0, 0]]))
+    shown = [Picture(caption="a & b.svs", parts={"picture": b"JPEG1", "annotation": b"JPEG2", "prediction": b"JPEG3"})]
+
+    text, plain = (training_report("t", {}, ROWS, matrix, COLORS, one).decode() for one in (shown, []))
+
+    cells = Cells()
+    cells.feed(text)
+    assert [base64.b64decode(link.split(",")[1]) for link in cells.links if "," in link] == [
+        b"JPEG1",
+        b"JPEG2",
+        b"JPEG3",
+    ]
+    assert "a &amp; b.svs" in text
+    assert "background:rgb(200, 0, 0)" in text
+    assert "Worst" not in plain
 
 
 def test_a_class_without_pixels_has_no_score() -> None:

@@ -15,8 +15,7 @@ from qpbridge.models.spec import ModelClass
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.slides.stains.staining import Staining
-from qpbridge.training.fitting.loop import PatchSet
-from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.training.patches import LabelledSlide, Labels, Patch, PatchSet
 from qpbridge.workflows.entries.gathering import OpenedSlide
 from qpbridge.workflows.learning.material import Material, Plan
 from qpbridge.workflows.learning.staining import normalized
