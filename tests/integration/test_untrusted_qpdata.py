@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import struct
 import tracemalloc
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qpbridge.core.objects import PathObject
+from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.errors import DamagedDataError
+from qpbridge.qupath.encoding.image_data import ImageDetails, write_qpdata
 from qpbridge.qupath.java import scanning, walking
+from qpbridge.qupath.java.repeats import Repeats
 from qpbridge.qupath.java.stream import read_contents
 from qpbridge.qupath.qpdata import read_qpdata
 
@@ -142,14 +147,50 @@ def test_streams_of_any_contents_end_in_values_or_our_error(contents):
     assert len(values) <= len(data)
 
 
+def found(data: bytes) -> list[list[int]]:
+    scan = scanning.finish(scanning.begin(data))
+    return [column.tolist() for column in (scan.codes, scan.places, scan.ends, scan.links, scan.state)]
+
+
+@pytest.fixture(scope="module")
+def nuclei() -> bytes:
+    """Cells of few builds, and many of each."""
+    out = io.BytesIO()
+    classes = [PathClass("Tumor", (200, 0, 0)), PathClass("Tumor: Positive", (250, 0, 0))]
+    cells = [
+        PathObject(
+            id=str(uuid.UUID(int=number, version=4)),
+            kind=ObjectKind.CELL,
+            geometry=shapely.Point(number, 0).buffer(5, quad_segs=1 + number % 2),
+            nucleus=shapely.Point(number, 0).buffer(3, quad_segs=1) if number % 3 else None,
+            path_class=classes[number % 2],
+            name="seen" if number % 5 == 0 else None,
+            measurements={"Area": float(number), "Length": 1.0},
+        )
+        for number in range(1, 61)
+    ]
+    write_qpdata(out, ImageDetails(server_json="{}", root_id=str(uuid.UUID(int=1, version=4))), cells, classes)
+    return out.getvalue()
+
+
+@FUZZ
+@given(changes=st.lists(CHANGE, max_size=6), kept=st.floats(0.5, 2))
+def test_leaps_over_what_repeats_find_what_steps_find(nuclei, changes, kept):
+    data = changed(nuclei, changes)
+    data = data[: int(kept * len(data))]
+    with pytest.MonkeyPatch.context() as patch:
+        leaping = found(data)
+        patch.setattr(Repeats, "ahead", lambda *_: None)
+
+        assert found(data) == leaping
+
+
 @settings(FUZZ, max_examples=max(15, EXAMPLES // 4))
 @given(which=st.integers(0, 1000), changes=st.lists(CHANGE, min_size=1, max_size=6))
 def test_the_compiled_walk_is_as_safe_as_the_plain_one(originals, which, changes):
     data = changed(originals[which % len(originals)].read_bytes(), changes)
     with pytest.MonkeyPatch.context() as patch:
-        plain = scanning.finish(scanning.begin(data))
-        patch.setattr(scanning, "COMPILED_FROM_BYTES", 0)
-        compiled = scanning.finish(scanning.begin(data))
+        plain = found(data)
+        patch.setattr(scanning, "PLAIN_STEPS_MAX", 0)
 
-    assert compiled.state.tolist() == plain.state.tolist()
-    assert compiled.ends.tolist() == plain.ends.tolist()
+        assert found(data) == plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from qpbridge.core.objects import NO_MAPPING, NO_MEASUREMENTS, PathClass
 from qpbridge.qupath.java import walking
-from qpbridge.qupath.java.columns import Columns
+from qpbridge.qupath.java.columns import Columns, Truths
 from qpbridge.qupath.java.objects import JavaObject
 from qpbridge.qupath.java.stream import Nodes
 from qpbridge.qupath.java.values import damaged, is_object, list_of, text_or_none, unboxed
@@ -20,7 +19,13 @@ DEFAULT_COLOR_RGB: Final = (64, 64, 64)
 
 _OBJECT_ID: Final = "Object ID"
 _PATH_CLASS: Final = "qupath.lib.objects.classes.PathClass"
-_CANONICAL_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID: Final = np.dtype([("text", "u1", 36)])
+_HYPHENS: Final = np.isin(np.arange(_UUID.itemsize), (8, 13, 18, 23))
+_LOWER: Final = np.zeros(256, dtype=np.uint8)
+"""Of each hexadecimal digit itself, lower case; 0 of everything else."""
+_LOWER[list(b"0123456789abcdefABCDEF")] = list(b"0123456789abcdefabcdef")
+_BATCH: Final = 1 << 16
+"""Ids at once; more would only take more memory."""
 
 
 def rgb_of(color: object) -> tuple[int, int, int]:
@@ -54,18 +59,39 @@ def read_metadata(columns: Columns, nodes: Nodes) -> tuple[list[Mapping[str, str
     columns.spend(counts, nodes[present])
     owners = present[np.repeat(np.arange(len(present)), counts)]
     key_texts, which = columns.mapped(_elements(columns, keys, counts), columns.stream.value)
-    texts = columns.texts(_elements(columns, values, counts))
-    for owner, index, text in zip(owners.tolist(), which, texts, strict=True):
-        key = key_texts[index]
+    elements = _elements(columns, values, counts)
+    is_id = np.array([key == _OBJECT_ID for key in key_texts], dtype=np.bool_)[which]
+    others = [np.flatnonzero(~is_id)]
+    for batch in np.split(np.flatnonzero(is_id), range(_BATCH, int(is_id.sum()), _BATCH)):
+        is_uuid, uuids = _uuids(columns, elements[batch])
+        for owner, text in zip(owners[batch[is_uuid]].tolist(), uuids, strict=True):
+            ids[owner] = text
+        others.append(batch[~is_uuid])
+    rest = np.sort(np.concatenate(others))
+    _add_texts(metadata, columns.texts(elements[rest]), [key_texts[which[one]] for one in rest.tolist()], owners[rest])
+    return metadata, ids
+
+
+def _add_texts(metadata: list[Any], texts: list[str | None], keys: list[object], owners: Nodes) -> None:
+    for owner, key, text in zip(owners.tolist(), keys, texts, strict=True):
         if text is None or not isinstance(key, str):
             continue
-        if key == _OBJECT_ID and _CANONICAL_UUID.fullmatch(text):
-            ids[owner] = text.lower()
-        elif metadata[owner] is NO_MAPPING:
+        if metadata[owner] is NO_MAPPING:
             metadata[owner] = {key: text}
         else:
             metadata[owner][key] = text
-    return metadata, ids
+
+
+def _uuids(columns: Columns, nodes: Nodes) -> tuple[Truths, list[str]]:
+    """Tell which nodes are UUIDs in text, and return these, in lower case."""
+    found = np.flatnonzero(columns.is_text(nodes) & (columns.stream.links[nodes] == _UUID.itemsize))
+    texts = columns.records(nodes[found], _UUID)["text"]
+    lower = np.where(_HYPHENS, texts, _LOWER[texts])
+    fits = np.where(_HYPHENS, texts == ord("-"), lower > 0).all(axis=1)
+    is_uuid = np.zeros(len(nodes), dtype=np.bool_)
+    is_uuid[found[fits]] = True
+    uuids: list[str] = lower[fits].view(f"S{_UUID.itemsize}").ravel().astype(np.str_).tolist()
+    return is_uuid, uuids
 
 
 def _keys_and_values(columns: Columns, nodes: Nodes) -> tuple[Nodes, Nodes]:

@@ -218,17 +218,19 @@ class Columns:
         DamagedDataError
             If one is no modified UTF-8.
         """
-        stream = self.stream
-        codes = stream.codes[nodes]
-        is_text = (codes == walking.STRING) | (codes == walking.LONG_STRING)
-        begins = stream.places[nodes]
-        ends = np.where(is_text, begins + stream.links[nodes], begins)
-        cuts = map(slice, begins.tolist(), ends.tolist())
-        raw = map(stream.data.__getitem__, cuts)
-        return [
-            (part.decode("ascii") if part.isascii() else stream.text(node)) if known else None
-            for part, known, node in zip(raw, is_text.tolist(), nodes.tolist(), strict=True)
-        ]
+        found: list[str | None] = [None] * len(nodes)
+        present = np.flatnonzero(self.is_text(nodes))
+        owners = nodes[present]
+        begins = self.stream.places[owners]
+        cuts = map(slice, begins.tolist(), (begins + self.stream.links[owners]).tolist())
+        raw = map(self.stream.data.__getitem__, cuts)
+        for index, part, node in zip(present.tolist(), raw, owners.tolist(), strict=True):
+            found[index] = part.decode("ascii") if part.isascii() else self.stream.text(node)
+        return found
+
+    def is_text(self, nodes: Nodes) -> Truths:
+        """Tell which nodes are strings."""
+        return np.isin(self.stream.codes[nodes], (walking.STRING, walking.LONG_STRING))
 
     def mapped(self, nodes: Nodes, function: Callable[[int], object]) -> tuple[list[object], list[int]]:
         """Return what a function makes of each different node, and which of these belongs to each node."""

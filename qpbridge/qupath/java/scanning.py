@@ -1,4 +1,4 @@
-"""The walk through a Java object stream: plain Python for small files, compiled for large ones."""
+"""The walk through a Java object stream: step by step, in leaps over what repeats, or compiled where little does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qpbridge.qupath.java.repeats import Repeats
 from qpbridge.qupath.java.walking import (
     CLASS_COLUMNS,
+    CLASSES,
     ENDS_EARLY,
     FAULT,
     FRAME_COLUMNS,
@@ -23,10 +25,15 @@ from qpbridge.qupath.java.walking import (
     TOP_FRAME,
     Integers,
     advance,
+    can_step,
+    step,
 )
 
-COMPILED_FROM_BYTES: Final = 2 << 20
-"""Below, loading the compiler takes longer than the walk."""
+PLAIN_STEPS_MAX: Final = 250_000
+"""Loading the compiler takes as long."""
+
+_STEPS_PER_LEAP: Final = 50
+_NODES_PER_STEP: Final = 2
 
 
 class Scan(NamedTuple):
@@ -48,7 +55,7 @@ class Scan(NamedTuple):
 
 def begin(data: bytes) -> Scan:
     """Return a walk that stands behind the header of a stream."""
-    nodes = len(data) // 16 + 64
+    nodes = len(data) // 8 + 64  # memory that nobody wrote to takes no room
     state = np.zeros(8, dtype=np.int64)
     state[POSITION] = HEADER_BYTES
     frames = np.zeros((MAX_DEPTH + 2, FRAME_COLUMNS), dtype=np.int64)
@@ -68,16 +75,10 @@ def begin(data: bytes) -> Scan:
 
 def finish(scan: Scan) -> Scan:
     """Walk to the end of the stream, or to what is wrong in it."""
-    is_large = len(scan.data) >= COMPILED_FROM_BYTES
-    walk = _compiled() if is_large else advance
-    data = np.frombuffer(scan.data, dtype=np.uint8) if is_large else scan.data
+    _walk_in_leaps(scan)
     while scan.state[FAULT] == NO_FAULT:
-        try:
-            walk(scan._replace(data=data))
-        except IndexError:
-            scan.state[FAULT] = ENDS_EARLY
-        if scan.state[FAULT] == NO_FAULT:
-            scan = _grown(scan)
+        _make_room(scan, 0)
+        _walked(_compiled(), scan._replace(data=np.frombuffer(scan.data, dtype=np.uint8)))
     count, handles = int(scan.state[NODES]), np.empty(0, np.int32)
     return scan._replace(
         codes=scan.codes[:count],
@@ -88,12 +89,37 @@ def finish(scan: Scan) -> Scan:
     )
 
 
-def _grown(scan: Scan) -> Scan:
-    nodes = max(len(scan.codes) * 3 // 2, int(scan.state[NODES]) + 64)
-    for column in (scan.codes, scan.places, scan.ends, scan.links, scan.handles):
-        column.resize(nodes, refcheck=False)
-    scan.classes.resize((2 * len(scan.classes), scan.classes.shape[1]), refcheck=False)
-    return scan
+def _walk_in_leaps(scan: Scan) -> None:
+    """Walk until the stream ends, or so many steps were needed that compiled ones take less time."""
+    repeats, steps = Repeats(scan.data), 0
+    while scan.state[FAULT] == NO_FAULT and steps < PLAIN_STEPS_MAX:
+        chain = repeats.ahead(scan)
+        if chain is not None:
+            _make_room(scan, chain.nodes)
+            repeats.take(scan, chain)
+            steps += _STEPS_PER_LEAP
+        elif can_step(scan):
+            _walked(step, scan)
+            steps += 1
+        else:
+            _make_room(scan, 0)
+
+
+def _walked(walk: Callable[[Scan], None], scan: Scan) -> None:
+    try:
+        walk(scan)
+    except IndexError:
+        scan.state[FAULT] = ENDS_EARLY
+
+
+def _make_room(scan: Scan, more: int) -> None:
+    """Grow what is full."""
+    needed = int(scan.state[NODES]) + more + _NODES_PER_STEP
+    if needed > len(scan.codes):
+        for column in (scan.codes, scan.places, scan.ends, scan.links, scan.handles):
+            column.resize(max(needed, len(scan.codes) * 3 // 2), refcheck=False)
+    if scan.state[CLASSES] >= len(scan.classes):
+        scan.classes.resize((2 * len(scan.classes), scan.classes.shape[1]), refcheck=False)
 
 
 @cache

@@ -6,6 +6,7 @@ kept until this file changes.
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,13 +39,13 @@ PROXY: Final = 0x7D
 ENUM: Final = 0x7E
 
 # Columns of ``state``
-POSITION, NODES, HANDLES, CLASSES, FAULT, DETAIL, _DEPTH, _GIVEN = range(8)
+POSITION, NODES, HANDLES, CLASSES, FAULT, DETAIL, DEPTH, _GIVEN = range(8)
 # Columns of ``frames``: what is being read, and how many contents are left of it; -1 until an end is found
-_KIND, _NODE, _CLASS, _STEP, _LEFT = range(5)
+_KIND, NODE, _CLASS, _STEP, LEFT = range(5)
 _TOP, _AWAITING, _DESCRIBING, _FIELDS, _ITEMS = range(5)
 # Columns of ``classes``; a part is a class of the lineage that brings content
 CLASS_NODE, CLASS_FLAGS, CLASS_PARENT, _SIZE, _OBJECTS, _OWN_PART = range(6)
-_NEXT_PART, _PARTS, _ELEMENT, _UNREAD, _BASES = range(6, 11)
+_NEXT_PART, _PARTS, ELEMENT, _UNREAD, _BASES = range(6, 11)
 
 HAS_WRITE_METHOD: Final = 0x01
 IS_SERIALIZABLE: Final = 0x02
@@ -77,22 +78,39 @@ def advance(scan: Scan) -> None:
     IndexError
         If the stream ends early.
     """
+    while can_step(scan):
+        step(scan)
+
+
+def can_step(scan: Scan) -> bool:
+    """Tell whether nothing is wrong yet, nor the end reached, and there is room for what a step finds."""
     state = scan.state
-    while state[FAULT] == NO_FAULT and state[NODES] + 2 <= scan.codes.size and state[CLASSES] < len(scan.classes):
-        frame = scan.frames[state[_DEPTH]]
-        if frame[_LEFT] < 0:
-            _open_content(scan, frame)
-        elif frame[_LEFT] > 0:
-            frame[_LEFT] -= 1
-            _content(scan)
-        elif frame[_KIND] == _FIELDS:
-            _next_part(scan, frame)
-        elif frame[_KIND] == _AWAITING:
-            _await_class(scan, frame)
-        elif frame[_KIND] == _DESCRIBING:
-            _describe_further(scan, frame)
-        else:
-            _close(scan, frame)
+    has_room = state[NODES] + 2 <= scan.codes.size and state[CLASSES] < len(scan.classes)
+    return bool(has_room and state[FAULT] == NO_FAULT)
+
+
+def step(scan: Scan) -> None:
+    """Read one content, or what an object needs before its next.
+
+    Raises
+    ------
+    IndexError
+        If the stream ends early.
+    """
+    frame = scan.frames[scan.state[DEPTH]]
+    if frame[LEFT] < 0:
+        _open_content(scan, frame)
+    elif frame[LEFT] > 0:
+        frame[LEFT] -= 1
+        _content(scan)
+    elif frame[_KIND] == _FIELDS:
+        _next_part(scan, frame)
+    elif frame[_KIND] == _AWAITING:
+        _await_class(scan, frame)
+    elif frame[_KIND] == _DESCRIBING:
+        _describe_further(scan, frame)
+    else:
+        _close(scan, frame)
 
 
 def _open_content(scan: Scan, frame: Integers) -> None:
@@ -107,7 +125,7 @@ def _open_content(scan: Scan, frame: Integers) -> None:
         else:
             _content(scan)
     elif scan.data[state[POSITION]] == END:
-        frame[_LEFT] = 0
+        frame[LEFT] = 0
         if frame[_KIND] == _FIELDS:
             _add(scan, END, 1)
         else:
@@ -169,19 +187,19 @@ def _await_class(scan: Scan, frame: Integers) -> None:
         _read_class(scan)
     if state[_GIVEN] == 0:
         return
-    number, node = state[_GIVEN] - 1, frame[_NODE]
+    number, node = state[_GIVEN] - 1, frame[NODE]
     state[_GIVEN] = 0
     _keep(scan, node)
     scan.links[node] = scan.classes[number, CLASS_NODE]
     scan.places[node] = state[POSITION]
-    frame[_CLASS], frame[_KIND], frame[_LEFT] = number, _ITEMS, 0
+    frame[_CLASS], frame[_KIND], frame[LEFT] = number, _ITEMS, 0
     if scan.codes[node] == ARRAY:
         _begin_array(scan, frame)
     elif scan.codes[node] == ENUM:
-        frame[_LEFT] = 1
+        frame[LEFT] = 1
     elif scan.codes[node] == OBJECT:
         if scan.classes[number, CLASS_FLAGS] & IS_EXTERNALIZABLE:
-            frame[_LEFT] = -1
+            frame[LEFT] = -1
         else:
             frame[_KIND] = _FIELDS
 
@@ -208,14 +226,14 @@ def _read_class(scan: Scan) -> None:
 def _begin_array(scan: Scan, frame: Integers) -> None:
     state = scan.state
     length = _number(scan.data, state[POSITION], 4)
-    element = scan.classes[frame[_CLASS], _ELEMENT]
+    element = scan.classes[frame[_CLASS], ELEMENT]
     state[POSITION] += 4
     if length * max(1, element) > len(scan.data) - state[POSITION]:
         _fail(scan, BAD_ARRAY, length)
         return
-    scan.places[frame[_NODE]] = state[POSITION]
+    scan.places[frame[NODE]] = state[POSITION]
     state[POSITION] += length * element
-    frame[_LEFT] = length if element == 0 else 0
+    frame[LEFT] = length if element == 0 else 0
 
 
 def _next_part(scan: Scan, frame: Integers) -> None:
@@ -230,12 +248,12 @@ def _next_part(scan: Scan, frame: Integers) -> None:
     for _ in range(classes[number, _PARTS] - 1 - part):
         owner = classes[owner, _NEXT_PART]
     if is_beyond:
-        frame[_LEFT] = -1 if classes[owner, CLASS_FLAGS] & HAS_WRITE_METHOD else 0
+        frame[LEFT] = -1 if classes[owner, CLASS_FLAGS] & HAS_WRITE_METHOD else 0
         return
     if classes[owner, _SIZE]:
-        _add(scan, PRIMITIVES, 0)
+        scan.links[_add(scan, PRIMITIVES, 0)] = classes[owner, _SIZE]
         _skip(scan, classes[owner, _SIZE])
-    frame[_LEFT] = classes[owner, _OBJECTS]
+    frame[LEFT] = classes[owner, _OBJECTS]
 
 
 def _describe(scan: Scan, code: int) -> None:
@@ -258,7 +276,7 @@ def _describe(scan: Scan, code: int) -> None:
         return
     length = _number(data, state[POSITION], 2)
     if length == 2 and data[state[POSITION] + 2] == ord("["):
-        row[_ELEMENT] = _PRIMITIVE_BYTES[data[state[POSITION] + 3]]
+        row[ELEMENT] = _PRIMITIVE_BYTES[data[state[POSITION] + 3]]
     _skip(scan, 2 + length + 8)
     row[CLASS_FLAGS] = data[state[POSITION]]
     row[_UNREAD] = _number(data, state[POSITION] + 1, 2)
@@ -274,7 +292,7 @@ def _describe_further(scan: Scan, frame: Integers) -> None:
         row[_UNREAD] -= 1
         _field(scan, row)
     elif frame[_STEP] == 0:
-        frame[_STEP], frame[_LEFT] = 1, -1
+        frame[_STEP], frame[LEFT] = 1, -1
     elif state[_GIVEN] > 0:
         _describe_last(scan, frame, state[_GIVEN] - 1)
     elif scan.data[state[POSITION]] == NULL:
@@ -318,7 +336,7 @@ def _describe_last(scan: Scan, frame: Integers, parent: int) -> None:
     if row[_BASES] > MAX_BASES:
         _fail(scan, TOO_MANY_BASES, 0)
     _close(scan, frame)
-    asking = scan.frames[state[_DEPTH]]
+    asking = scan.frames[state[DEPTH]]
     if asking[_KIND] == _AWAITING or (asking[_KIND] == _DESCRIBING and asking[_STEP] == 2):
         state[_GIVEN] = number + 1
 
@@ -344,17 +362,17 @@ def _keep(scan: Scan, node: int) -> None:
 
 def _push(scan: Scan, kind: int, node: int, number: int) -> None:
     state = scan.state
-    state[_DEPTH] += 1
+    state[DEPTH] += 1
     scan.ends[node] = 0  # until it is closed
-    frame = scan.frames[state[_DEPTH]]
-    frame[_KIND], frame[_NODE], frame[_CLASS], frame[_STEP], frame[_LEFT] = kind, node, number, 0, 0
-    if state[_DEPTH] > MAX_DEPTH:
+    frame = scan.frames[state[DEPTH]]
+    frame[_KIND], frame[NODE], frame[_CLASS], frame[_STEP], frame[LEFT] = kind, node, number, 0, 0
+    if state[DEPTH] > MAX_DEPTH:
         _fail(scan, TOO_DEEP, 0)
 
 
 def _close(scan: Scan, frame: Integers) -> None:
-    scan.ends[frame[_NODE]] = scan.state[NODES]
-    scan.state[_DEPTH] -= 1
+    scan.ends[frame[NODE]] = scan.state[NODES]
+    scan.state[DEPTH] -= 1
 
 
 def _skip(scan: Scan, length: int) -> None:
@@ -377,24 +395,5 @@ def _number(data: npt.NDArray[np.uint8] | bytes, position: int, length: int) -> 
     return number
 
 
-PIECES: Final = (
-    _open_content,
-    _content,
-    _leaf,
-    _bytes,
-    _await_class,
-    _read_class,
-    _begin_array,
-    _next_part,
-    _describe,
-    _describe_further,
-    _field,
-    _describe_last,
-    _add,
-    _keep,
-    _push,
-    _close,
-    _skip,
-    _fail,
-    _number,
-)
+PIECES: Final = tuple(one for one in globals().copy().values() if isinstance(one, FunctionType) and one is not advance)
+"""What ``advance`` calls."""

@@ -24,7 +24,7 @@ def test_the_compiled_walk_finds_what_the_plain_one_finds(data_dir: Path, kept, 
     cut = [data[: int(kept * len(data))] for data in streams]
 
     plain = [found(data) for data in cut]
-    monkeypatch.setattr(scanning, "COMPILED_FROM_BYTES", 0)
+    monkeypatch.setattr(scanning, "PLAIN_STEPS_MAX", 0)
 
     assert [found(data) for data in cut] == plain
 
@@ -38,3 +38,12 @@ def test_there_is_room_for_more_nodes_and_classes_than_expected():
     assert len(scan.codes) == 5500
     assert scan.state[walking.CLASSES] == 500
     assert np.array_equal(scan.ends, np.arange(1, 5501))
+
+
+def test_the_compiled_walk_goes_on_where_the_plain_one_stops(data_dir: Path, monkeypatch):
+    data = (data_dir / "java" / "kinds.ser").read_bytes()
+
+    plain = found(data)
+    monkeypatch.setattr(scanning, "PLAIN_STEPS_MAX", 100)
+
+    assert found(data) == plain
