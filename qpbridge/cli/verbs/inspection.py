@@ -15,6 +15,7 @@ ROWS_MAX: Final = 40
 
 NOT_FOUND: Final = "SLIDE_NOT_FOUND"
 
+_KIND_NAMES: Final = {"tmaCore": "TMA core"}
 _BROKEN: Final = {NOT_FOUND: "not found", "UNSUPPORTED_IMAGE": "not supported", "SLIDE_MISMATCH": "another slide"}
 
 
@@ -35,7 +36,7 @@ def show_inspection(report: Document) -> None:
     _show_missing(report["missing"])
     for names in report["similar_classes"]:
         listed = ", ".join(f"'{name}'" for name in names)
-        _say(f"class names that differ only by case or blanks: {listed}; are they one class?")
+        _say(f"Class names that differ only by case or blanks: {listed}; are they one class?")
     for orphan in report["orphans"]:
         _say(f"{orphan['folder']} holds data ({orphan['bytes']:,} bytes) of no entry: its image left the project")
     _show_preview(report["training"])
@@ -44,7 +45,7 @@ def show_inspection(report: Document) -> None:
 def _summary(report: Document) -> dict[str, Any]:
     entries = report["entries"]
     places = Counter(
-        (str(PurePath(image["slide"]).parent), image["found_by"])
+        (str(PurePath(image["slide"]).parent), image["found_by"] or "cannot be used")
         for image in (entry["image"] for entry in entries)
         if image["slide"] is not None
     )
@@ -88,7 +89,8 @@ def _pixel_size(image: Mapping[str, Any]) -> str:
 
 
 def _objects(entry: Mapping[str, Any]) -> str:
-    kinds = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in entry["kinds"].items())
+    named = [(count, _KIND_NAMES.get(kind, kind)) for kind, count in entry["kinds"].items()]
+    kinds = ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in named)
     return kinds or ("none" if entry["has_data"] else "no data")
 
 
@@ -169,10 +171,10 @@ def _show_missing(folders: Sequence[Mapping[str, Any]]) -> None:
 def _show_preview(training: Mapping[str, Any]) -> None:
     if training["nuclei"]:
         _say(
-            f"training of nuclei would use {training['nuclei']} in {training['complete_mm2']:.4g} mm² of complete areas"
+            f"Training of nuclei would use {training['nuclei']} in {training['complete_mm2']:.4g} mm² of complete areas"
         )
     if training["obstacle"] is not None:
-        _say(f"training of tissue would refuse: {training['obstacle']}")
+        _say(f"Training of tissue would refuse: {training['obstacle']}")
         return
     rows = [
         {"class": one["name"], "entries": one["entries"], "annotations": one["annotations"], "mm²": one["area_mm2"]}

@@ -87,12 +87,18 @@ def _image(source: Source, mpp: float | None) -> tuple[ImageReport, tuple[str, .
                 found_by=opened.found_by,
             )
             return image, tuple(_doubts(opened)), ()
-    except PixelSizeMissingError as error:
-        located = source.located()
-        found = replace(stated, slide=located.path, found_by=located.found_by.value)
-        return found, (), (Failure.of(source.label, error),)
     except QpbridgeError as error:
-        return stated, (), (Failure.of(source.label, error),)
+        return _unopened(source, stated, error), (), (Failure.of(source.label, error),)
+
+
+def _unopened(source: Source, stated: ImageReport, error: QpbridgeError) -> ImageReport:
+    """Return what is known of an image that cannot be used, with the place of its file where there is one."""
+    try:
+        located = source.located()
+    except QpbridgeError:
+        return stated
+    opens = isinstance(error, PixelSizeMissingError)
+    return replace(stated, slide=located.path, found_by=located.found_by.value if opens else None)
 
 
 def _doubts(opened: OpenedSource) -> Iterable[str]:

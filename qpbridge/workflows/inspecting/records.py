@@ -19,7 +19,7 @@ class ImageReport:
     Parameters
     ----------
     slide : Path or None
-        Where it lies.
+        Where it lies; None where it was not found.
     width_px, height_px : int or None
         Level 0, as QuPath shows it.
     calibration : PixelCalibration or None

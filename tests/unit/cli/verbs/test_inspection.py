@@ -70,7 +70,7 @@ def test_names_of_classes_are_shown_as_they_are(capsys: pytest.CaptureFixture[st
 
     text = " ".join(lines)
     assert "'Tumor', '[red]tumor'; are they one class?" in text
-    assert "training of tissue would refuse: the class '[bold]' has no area" in text
+    assert "Training of tissue would refuse: the class '[bold]' has no area" in text
     assert "/p/data/7 holds data (1,234,567 bytes) of no entry" in text
 
 
@@ -80,7 +80,7 @@ def test_what_training_would_use_is_told_by_class(capsys: pytest.CaptureFixture[
 
     lines = shown(capsys, training=training)
 
-    assert "training of nuclei would use 458 in 0.041 mm² of complete areas" in lines
+    assert "Training of nuclei would use 458 in 0.041 mm² of complete areas" in lines
     assert "Tumor 2 5 0.25 7" in lines
     assert "9 patches of 256 px of 0.5 µm, entries a, b, c, d, e, f and 2 more" in " ".join(lines)
 
@@ -103,3 +103,13 @@ def test_notes_troubles_and_doubts_are_gathered(capsys: pytest.CaptureFixture[st
     assert "4 crosses itself 1, 2 x, y" in lines
     assert "1 is it right?" in lines
     assert "Region*: Tumor 2 6 4 - - tags areas" in lines
+
+
+def test_a_slide_that_is_there_but_of_no_use_is_told_with_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = {"entry": "e", "reason": "UNSUPPORTED_IMAGE", "message": "is not RGB"}
+    entry = an_entry("1", image={**IMAGE, "found_by": None}, kinds={"tmaCore": 2}, problems=[problem])
+
+    lines = shown(capsys, entry)
+
+    assert "slides 1 in /slides (cannot be used)" in lines
+    assert "1 1.svs not supported 4000 x 3000 0.25 (project) 2 TMA cores - -" in lines

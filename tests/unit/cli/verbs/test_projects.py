@@ -47,7 +47,7 @@ def test_inspection_is_one_json_document(project: str) -> None:
 
 def test_a_project_that_cannot_train_says_why(project: str) -> None:
     assert (
-        "training of tissue would refuse: the project has no classified annotation"
+        "Training of tissue would refuse: the project has no classified annotation"
         in invoke("inspect", project, "--entries", "3").stdout
     )
 

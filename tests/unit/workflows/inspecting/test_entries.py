@@ -133,3 +133,11 @@ def test_a_pixel_size_that_the_file_contradicts_is_noted(report_of: Callable[...
 
     assert "0.5 µm by the request count, though the file says 0.25 µm" in note
     assert report_of().notes == ()
+
+
+def test_a_slide_that_cannot_be_used_is_told_with_its_place(made: Path) -> None:
+    without_size, stack = (inspect_entry(one, None, "Region*")[0] for one in sources_of_project(made, ("4", "5")))
+
+    assert (without_size.image.slide.name, without_size.image.found_by) == ("plain.png", "moved with the project")
+    assert (stack.image.slide.name, stack.image.found_by) == ("stack_z3c2.tif", None)
+    assert [problem.reason for problem in stack.problems] == ["UNSUPPORTED_IMAGE"]
