@@ -220,7 +220,7 @@ SMALL_TRAINING: Final[Mapping[str, object]] = {
     "weight_decay": 1e-4,
     "batch_size": 16,
     "patches_at_once": 0,
-    "epochs": 16,
+    "epochs": 40,
     "samples_per_epoch": 480,
     "ema_decay": 0.99,
     # data
