@@ -16,10 +16,12 @@ import platformdirs
 import pytest
 
 from qpbridge.client import Client, started_server
+from qpbridge.core.objects import ObjectKind, PathObject, count_suggestions
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError, NothingToUndoError
 from qpbridge.files import atomic_file
 from qpbridge.qupath.geojson import read_objects, write_objects
+from qpbridge.qupath.project import open_project
 from qpbridge.qupath.writing import NewEntry, create_project
 from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSpec, make_slide, write_slide
@@ -53,6 +55,7 @@ JARS = {
 SMALL = {"variant": "unet", "width": "2", "mpp": "2.0", "patch_px": "64", "samples_per_epoch": "8"}
 ABLE = {"norm": "batch", "learning_rate": "0.02", "samples_per_epoch": "32", "batch_size": "4", "epochs": "4"}
 EDGE_PX = 256
+LAUNCHER = Path(os.environ.get("QPBRIDGE_QUPATH_DIR", "")) / "bin" / "QuPath"
 Start = Callable[..., Any]
 Groovy = Callable[..., list[str]]
 
@@ -202,6 +205,71 @@ def test_a_round_of_review_keeps_what_people_did(working: Client, folder: Path, 
         "second round: kept true suggestions 0 twice 0 covered 0",
         "undone: as before true kept true",
     ]
+
+
+@pytest.mark.qupath
+@pytest.mark.skipif(not LAUNCHER.is_file(), reason="QPBRIDGE_QUPATH_DIR holds no bin/QuPath to run scripts with")
+def test_a_real_qupath_runs_them_on_a_real_project(working: Client, folder: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(folder / "project", folder / "real") / "project.qpproj"
+    state, scripts = folder / "state", tmp_path / "scripts"
+    made_ready(scripts)
+
+    def run(name: str, *words: str, code: int = 0) -> str:
+        answer = by_qupath(scripts / f"{name}.groovy", "-p", str(project), "-i", "slide.tif", *words, state=state)
+        assert answer.returncode == code, answer.stdout + answer.stderr
+        assert code or name == "lock" or f"QPBRIDGE DONE {name}\n" in answer.stdout
+        return answer.stdout
+
+    def there() -> dict[str, PathObject]:
+        opened = open_project(project)
+        return {item.id: item for item in opened.read_objects(opened.entries[0])}
+
+    drawn = there()
+    assert f"slide.tif: {folder / 'slide.tif'}, 2.000 um/px by QuPath" in run("preflight")
+    assert "is trained on Background, Stroma, Adipose" in run("train")
+    run("predict_tissue", "-s")
+    predicted = there()
+    found = predicted.keys() - drawn.keys()
+    assert drawn.keys() < predicted.keys()
+    assert {predicted[key].kind for key in found} == {ObjectKind.ANNOTATION}
+
+    assert "STEPS [qpbridge: predict tissue] NESTED true" in run("lock", "-s")
+    (locked,) = (key for key, item in there().items() if item.is_locked)
+    run("suggest_regions", "-s")
+    assert count_suggestions(list(there().values())) == 2
+    assert locked in there()
+    run("undo", "-s")
+    assert there().keys() == predicted.keys()
+    run("undo", "-s")
+    assert there().keys() == {*drawn, locked}
+    failed = run("run_for_project", code=1)
+    assert "QPBRIDGE FAILED run_for_project: qpbridge could not load the model: " in failed
+
+
+def made_ready(scripts: Path) -> None:
+    """Set the scripts for a small network, and add one that locks what was found."""
+    small = ", ".join(f"{key}: '{value}'" for key, value in (SMALL | ABLE).items())
+    settled(scripts, "train", SETTINGS=f"[{small}]", NAME="'q'")
+    for name, settings in {"predict_tissue": {"MIN_AREA_UM2": "50"}, "suggest_regions": {"COUNT": "2"}}.items():
+        settled(scripts, name, MODEL="'q'", **settings)
+    settled(scripts, "run_for_project", MODEL="'other'")
+    (scripts / "lock.groovy").write_text(
+        "def steps = getCurrentImageData().getHistoryWorkflow().getSteps().collect { it.getName() }\n"
+        "def found = getAnnotationObjects().findAll { it.getID().version() == 5 }\n"
+        "found.max { it.getROI().getArea() }.setLocked(true)\n"
+        'println "STEPS ${steps} NESTED ${getAnnotationObjects().any { !it.getParent().isRootObject() }}"\n'
+    )
+
+
+def by_qupath(script: Path, *words: str, state: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(LAUNCHER), "script", str(script), *words],
+        env={**os.environ, "QPBRIDGE_STATE": str(state)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
 def settled(folder: Path, name: str, **settings: str) -> None:
