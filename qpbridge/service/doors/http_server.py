@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+import h11
 import uvicorn
 from google.protobuf.descriptor import ServiceDescriptor
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from qpbridge.errors import InvalidValueError
 from qpbridge.service.configuration import ServerConfiguration, Tls
@@ -19,11 +22,17 @@ from qpbridge.service.doors.http_guard import HttpGuard
 from qpbridge.service.doors.http_results import Results, ResultsDoor
 from qpbridge.service.doors.token import Token
 
+LOG: Final = logging.getLogger(__name__)
+
 CONNECTIONS_MAX: Final = 256
 """Connections at once besides the streams that the limits allow."""
 
 IDLE_S: Final = 60
 """A connection without a call is closed then, s."""
+
+
+HEAD_S: Final = 20.0
+"""How long a call may take to say what it wants, s. Whoever shows the token may then take any time for the message."""
 
 
 class HttpServer:
@@ -60,7 +69,7 @@ class HttpServer:
         guard = HttpGuard(HttpDoor(servicers, limits, streams), ResultsDoor(results, streams), token, configuration)
         self._settings = uvicorn.Config(
             guard,
-            http="h11",
+            http=PatientProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -121,3 +130,58 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise InvalidValueError(f"certificate, key or authority in [tls] cannot be used: {error}") from error
     return context
+
+
+class PatientProtocol(H11Protocol):
+    """Ends a connection whose call does not begin, or goes on sending what has been refused.
+
+    Connections at once are limited, so that one who opens many and says little, or nothing, would lock all others out.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a call."""
+        super().connection_made(transport)
+        self._await_call()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, and see whether it is a call by now."""
+        super().data_received(data)
+        if not self._is_awaited():
+            self._stop_waiting()
+        elif self._patience is None:
+            self._await_call()
+
+    def on_response_complete(self) -> None:
+        """See whether the call has ended, too."""
+        super().on_response_complete()
+        if self._patience is None and self._is_refused():
+            self._await_call()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _is_awaited(self) -> bool:
+        return self.conn.their_state is h11.IDLE or self._is_refused()
+
+    def _is_refused(self) -> bool:
+        return self.conn.our_state in {h11.DONE, h11.MUST_CLOSE} and self.conn.their_state is h11.SEND_BODY
+
+    def _await_call(self) -> None:
+        self._patience = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        self._patience = None
+        if self._is_awaited():
+            LOG.info("connection without a call ended", extra={"client": self.client})
+            self.transport.abort()

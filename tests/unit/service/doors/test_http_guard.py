@@ -1,5 +1,8 @@
 """Attempts to come in at the door of HTTP: each is refused, in the words of the other door."""
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +111,75 @@ def test_what_is_asked_in_another_way_is_told_how(
         assert path in reply.json["message"]
 
     behind(work)
+
+
+def said(door: Any, *lines: str, body: bytes = b"") -> bytes:
+    """Say something over a socket, and return the whole answer, up to the end of the connection."""
+    host, _, port = door.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        told = b""
+        with contextlib.suppress(ConnectionError):
+            line.sendall("\r\n".join((*lines, "connection: close", "", "")).format(host=door.address).encode() + body)
+            while part := line.recv(65536):
+                told += part
+        return told
+
+
+KNOWN = ("authorization: " + RIGHT, "content-type: application/json")
+ASK = "POST /qpbridge.v1.JobService/GetJob HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        ((ASK, "host: {host}", "host: evil.example", "content-length: 2"), b"{}"),
+        ((ASK, "content-length: 2"), b"{}"),
+        (
+            ("POST http://evil.example/qpbridge.v1.JobService/GetJob HTTP/1.1", "host: {host}", "content-length: 2"),
+            b"{}",
+        ),
+        ((ASK, "host: {host}", "content-length: 2", "content-length: 3"), b"{}"),
+        ((ASK, "host: {host}", "content-length: -1"), b"{}"),
+        ((ASK, "host: {host}", "transfer-encoding: gzip, chunked"), b"2\r\n{}\r\n0\r\n\r\n"),
+        ((ASK, "host: {host}", "transfer-encoding : chunked"), b"2\r\n{}\r\n0\r\n\r\n"),
+        ((ASK, "host: {host}", "transfer-encoding: chunked"), b"zz\r\n{}\r\n0\r\n\r\n"),
+        ((ASK, "host: {host}", "x: " + "x" * 1_000_000), b""),
+        (("OPTIONS * HTTP/1.1", "host: {host}", "origin: null", "access-control-request-method: POST"), b""),
+        (("CONNECT evil.example:80 HTTP/1.1", "host: {host}"), b""),
+        (("TRACE /v1/jobs/ HTTP/1.1", "host: {host}"), b""),
+        (("GET /v1/jobs/%2e%2e/%2e%2e/etc/passwd HTTP/1.1", "host: {host}"), b""),
+    ],
+)
+def test_what_is_framed_or_addressed_oddly_reaches_nobody(behind: Behind, lines: tuple[str, ...], body: bytes) -> None:
+    async def work(door: Any) -> None:
+        told = await asyncio.to_thread(said, door, *lines, *KNOWN, body=body)
+        assert told == b"" or told.split(b" ", 2)[1][:1] in {b"4", b"5"}, told
+        assert b"access-control" not in told
+        assert not door.answers.callers + door.answers.asked
+
+    behind(work)
+
+
+def test_a_call_hidden_in_the_body_of_another_needs_the_token_too(behind: Behind) -> None:
+    hidden = f"{ASK}\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+
+    async def work(door: Any) -> None:
+        lines = (ASK, "host: {host}", *KNOWN, "content-length: 3", "transfer-encoding: chunked")
+        told = await asyncio.to_thread(said, door, *lines, body=b"2\r\n{}\r\n0\r\n\r\n" + hidden.encode())
+        assert told.count(b"HTTP/1.1 200") <= 1
+        assert len(door.answers.callers) <= 1
+
+    behind(work)
+
+
+def test_a_body_of_unknown_length_is_broken_off_where_it_is_too_large(behind: Behind) -> None:
+    async def work(door: Any) -> None:
+        lines = (ASK, "host: {host}", *KNOWN, "transfer-encoding: chunked")
+        told = await asyncio.to_thread(said, door, *lines, body=b"f4240\r\n" + b"x" * 1_000_000 + b"\r\n")
+        assert told == b"" or told.split(b" ", 2)[1] in {b"413", b"429"}
+        assert not door.answers.callers
+
+    behind(work, limits={"message_bytes_max": 100_000})
 
 
 def test_a_body_that_is_far_too_large_is_refused_before_it_is_read(behind: Behind) -> None:

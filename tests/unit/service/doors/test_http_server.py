@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import trustme
 
 from qpbridge.errors import InvalidValueError
 from qpbridge.service.configuration import Tls
+from qpbridge.service.doors import http_server
 from qpbridge.service.doors.http_server import tls_context
 
 Behind = Callable[..., None]
@@ -83,5 +85,67 @@ def test_open_streams_are_ended_when_the_server_stops(behind: Behind) -> None:
         assert door.answers.closed.is_set()
         with pytest.raises(OSError, match=r".*"):
             await door.job("j1")
+
+    behind(work)
+
+
+GET_JOB = "/qpbridge.v1.JobService/GetJob"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "HEAD_S", 0.2)
+
+
+def opened(door: Any, text: str) -> socket.socket:
+    host, _, port = door.address.rpartition(":")
+    line = socket.create_connection((host, int(port)), timeout=30)
+    line.sendall(text.encode())
+    return line
+
+
+def read_to_end(line: socket.socket) -> bytes:
+    told = b""
+    try:
+        while part := line.recv(65536):
+            told += part
+    except ConnectionResetError:
+        pass
+    line.close()
+    return told
+
+
+@pytest.mark.parametrize("said", ["", "PO", f"POST {GET_JOB} HTTP/1.1\r\nhost: loc"])
+@pytest.mark.usefixtures("hasty")
+def test_a_connection_on_which_no_call_comes_is_ended(behind: Behind, said: str) -> None:
+    async def work(door: Any) -> None:
+        assert await asyncio.to_thread(lambda: read_to_end(opened(door, said))) == b""
+
+    behind(work)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_who_was_refused_may_not_go_on_sending(behind: Behind) -> None:
+    async def work(door: Any) -> None:
+        head = f"POST {GET_JOB} HTTP/1.1\r\nhost: {door.address}\r\ncontent-length: 90000\r\n\r\n{{"
+        told = await asyncio.to_thread(lambda: read_to_end(opened(door, head)))
+        assert told.startswith(b"HTTP/1.1 401")
+        assert not door.answers.callers
+
+    behind(work)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_call_of_somebody_with_the_token_takes_as_long_as_it_takes(behind: Behind) -> None:
+    content = '{"jobId":"j1"}'
+
+    async def work(door: Any) -> None:
+        told = f"authorization: {door.own['authorization']}\r\ncontent-type: application/json"
+        head = f"POST {GET_JOB} HTTP/1.1\r\nhost: {door.address}\r\n{told}\r\ncontent-length: {len(content)}\r\n\r\n"
+        line = await asyncio.to_thread(lambda: opened(door, head + content[:3]))
+        await asyncio.sleep(3 * http_server.HEAD_S)
+        line.sendall(content[3:].encode())
+        assert (await asyncio.to_thread(line.recv, 100)).startswith(b"HTTP/1.1 200")
+        line.close()
 
     behind(work)
