@@ -117,3 +117,22 @@ def _plain(value: object) -> object:
     if hasattr(value, "item"):
         return value.item()  # a number of numpy or torch
     return str(value)
+
+
+class Told:
+    """What was told: of several messages of many lines, which say much the same, only the first is told to its end."""
+
+    def __init__(self) -> None:
+        self._messages: set[str] = set()
+        self._is_long = False
+
+    def is_news(self, message: str) -> bool:
+        """Tell whether a message is told for the first time."""
+        return message not in self._messages
+
+    def tell(self, message: str) -> str:
+        """Return what to show of a message."""
+        self._messages.add(message)
+        first, newline, _ = message.partition("\n")
+        is_known, self._is_long = self._is_long, self._is_long or bool(newline)
+        return first if is_known else message

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from qpbridge.cli.cancelling import Cancellation
+from qpbridge.cli.output import Told
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -35,6 +36,7 @@ class WatchedProgress:
         self._cancellation = cancellation
         self._clock = clock
         self._begun: dict[str, tuple[float, int]] = {}
+        self._told = Told()
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +86,9 @@ class LineProgress(WatchedProgress):
         self._write(", ".join([_count(stage, done, total), *_pace(rate, total - done), *_shown(numbers)]))
 
     def warn(self, message: str) -> None:
-        """Write the message at once."""
-        self._write(f"warning: {message}")
+        """Write the message at once, where it is news."""
+        if self._told.is_news(message):
+            self._write(f"warning: {self._told.tell(message)}")
 
     def _write(self, line: str) -> None:
         self._stream.write(line + "\n")
@@ -119,8 +122,10 @@ class BarProgress(WatchedProgress):
         self._bars.update(self._tasks[stage], completed=done, total=total or None, numbers=shown)
 
     def warn(self, message: str) -> None:
-        """Print the message above the bars."""
-        self._bars.console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+        """Print the message above the bars, where it is news."""
+        if self._told.is_news(message):
+            text = f"warning: {self._told.tell(message)}"
+            self._bars.console.print(text, style="yellow", markup=False, highlight=False)
 
 
 def watched(cancellation: Cancellation) -> LineProgress | BarProgress:

@@ -158,8 +158,8 @@ def locate_slide(
         return guessed
     places = "\n".join(f"  {place}" for place in dict.fromkeys(look.places))
     raise SlideNotFoundError(
-        f"the slide of {entry.label} is not to be found: the project {project.path} has it as {uri}; looked at\n"
-        f"{places}\nsay where its folder is now: --path-map 'FROM=TO', e.g. --path-map '{_example(uri)}'"
+        f"the slide of {entry.label} is not to be found: the project {project.path} has it as {uri}\n"
+        f"looked at\n{places}\nsay where its folder is now: --path-map 'FROM=TO', e.g. --path-map '{_example(uri)}'"
     )
 
 

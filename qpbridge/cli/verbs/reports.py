@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from qpbridge.cli.output import fields_table, output_console, print_document, print_tables
+from qpbridge.cli.output import Told, fields_table, output_console, print_document, print_tables
 from qpbridge.cli.running import AS_IT_IS, Document, ExitCode, Telling, rate_batch
 from qpbridge.cli.verbs.inspection import show_inspection
 
@@ -41,9 +41,9 @@ def _mm2(area_um2: float | None) -> float | None:
 
 def show_prediction(report: Document) -> None:
     """Print what was predicted."""
-    undoing = f"qpbridge jobs undo {report['job_id']}"
+    undoing = {"undone by": f"qpbridge jobs undo {report['job_id']}"} if report["slides"] else {}
     project = {} if report.get("project") is None else {"QuPath project in": report["project"]}
-    output_console().print(fields_table({"results in": report["out"], "undone by": undoing, **project}))
+    output_console().print(fields_table({"results in": report["out"], **undoing, **project}))
     has_suggestions = any(one["suggestions"] for one in report["slides"])
     is_reconciled = any(one["kept"] or one["dropped"] for one in report["slides"])
     slides = [
@@ -133,7 +133,11 @@ TELLING: Final[Mapping[str, Telling]] = {
 
 
 def _failures(report: Document) -> list[dict[str, Any]]:
-    return [{"failed": one["entry"], "reason": one["reason"], "message": one["message"]} for one in report["failures"]]
+    told = Told()
+    return [
+        {"failed": one["entry"], "reason": one["reason"], "message": told.tell(one["message"])}
+        for one in report["failures"]
+    ]
 
 
 def _score(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:

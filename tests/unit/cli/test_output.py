@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qpbridge.cli.output import cell, print_document, print_json
+from qpbridge.cli.output import Told, cell, print_document, print_json
 
 
 def test_json_is_one_document_of_plain_values(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +42,12 @@ def test_a_document_is_shown_as_fields_and_tables(capsys: pytest.CaptureFixture[
 )
 def test_cells_are_short(value: object, text: str) -> None:
     assert cell(value) == text
+
+
+def test_of_several_long_messages_only_the_first_is_told_to_its_end() -> None:
+    told = Told()
+    messages = ["short", "first\nwhere\nhow", "second\nwhere\nhow", "short too"]
+
+    assert [told.tell(message) for message in messages] == ["short", "first\nwhere\nhow", "second", "short too"]
+    assert not told.is_news("second\nwhere\nhow")
+    assert told.is_news("third")

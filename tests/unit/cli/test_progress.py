@@ -88,6 +88,21 @@ def test_warnings_are_told_at_once(progress: LineProgress, lines: Callable[[], l
     assert lines()[-1] == "warning: no tissue on 'a'"
 
 
+def test_warnings_are_told_once_and_long_ones_that_follow_in_short(
+    progress: LineProgress, lines: Callable[[], list[str]]
+) -> None:
+    for message in (
+        "a is lost\nlooked at\n  /a",
+        "b is lost\nlooked at\n  /b",
+        "short",
+        "short",
+        "b is lost\nlooked at\n  /b",
+    ):
+        progress.warn(message)
+
+    assert lines() == ["warning: a is lost", "looked at", "  /a", "warning: b is lost", "warning: short"]
+
+
 def test_progress_tells_the_work_that_somebody_asked_to_stop(stream: io.StringIO) -> None:
     with Cancellation() as cancellation, LineProgress(cancellation, stream) as progress:
         progress.raise_if_cancelled()

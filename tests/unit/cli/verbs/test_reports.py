@@ -1,7 +1,7 @@
 import pytest
 
 from qpbridge.cli.running import ExitCode
-from qpbridge.cli.verbs.reports import TELLING, show_evaluation
+from qpbridge.cli.verbs.reports import TELLING, show_evaluation, show_prediction
 from qpbridge.workflows.kinds import KINDS
 
 SCORES = {"mean_iou": 0.5, "mean_recall": None, "mean_precision": 0.25, "labelled_px": 12345, "nuclei": None}
@@ -52,3 +52,15 @@ def test_single_nuclei_are_told_slide_by_slide_and_together(capsys: pytest.Captu
     assert ["a.png", "0.625", "0.8", "-", "0.7", "0.75", "0.75"] in told
     assert ["mean", "of", "slides", "0.625", "0.8", "-", "0.7", "0.75", "0.75"] in told
     assert ["all", "nuclei", "40", "38", "30", "4", "1", "30", "5"] in told
+
+
+def test_a_run_of_which_nothing_came_is_not_to_be_undone(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = [{**FAILURE, "message": f"{name} is lost\nlooked in\n  /{name}"} for name in "ab"]
+
+    show_prediction({"out": "/out", "job_id": "7", "slides": [], "failures": lost})
+
+    out = capsys.readouterr().out
+    assert "undo" not in out
+    assert "/a" in out
+    assert "b is lost" in out
+    assert "/b" not in out
