@@ -18,10 +18,13 @@ import contextlib
 import io
 import multiprocessing
 import resource
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -33,8 +36,9 @@ AREA_TOLERANCE_PX = 0.5
 
 @dataclass(frozen=True)
 class Task:
-    """A map of nuclei to be made, the same in every process."""
+    """A map of nuclei, which lies in a folder once it is made."""
 
+    folder: Path
     size: int
     nuclei: int
     mpp: float
@@ -70,14 +74,19 @@ def nuclei_map(task: Task) -> np.ndarray:
     return instances
 
 
-def network_output(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of mask and marker of a good network, in steps of 1/255."""
+def make_maps(task: Task) -> None:
+    """Write true instances, and probabilities of mask and marker of a good network in steps of 1/255."""
     from qpbridge.models.nuclei.targets import shape_marker
 
     instances = nuclei_map(task)
-    return np.where(instances, np.uint8(240), np.uint8(5)), np.where(shape_marker(instances, task.mpp), 240, 5).astype(
-        np.uint8
-    )
+    np.save(task.folder / "instances.npy", instances)
+    np.save(task.folder / "mask.npy", np.where(instances, np.uint8(240), np.uint8(5)))
+    np.save(task.folder / "marker.npy", np.where(shape_marker(instances, task.mpp), np.uint8(240), np.uint8(5)))
+
+
+def network_output(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of mask and marker."""
+    return np.load(task.folder / "mask.npy"), np.load(task.folder / "marker.npy")
 
 
 def by_qpbridge(task: Task) -> Result:
@@ -140,7 +149,7 @@ def by_tiatoolbox(task: Task) -> Result:
     warnings.simplefilter("ignore")
     from tiatoolbox.models.architecture.hovernet import HoVerNet
 
-    instances = nuclei_map(task)
+    instances = np.load(task.folder / "instances.npy")
     before, began = memory_gb(), time.perf_counter()
     centroids, rings = [], []
     for y in range(0, task.size, TILE_PX):
@@ -169,8 +178,14 @@ METHODS: dict[str, Callable[[Task], Result]] = {
 }
 
 
+def alone(work: Callable[[Task], Any], task: Task) -> Any:
+    """Do something in a process of its own, whose memory is then its own, too."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, (task,))
+
+
 def memory_gb() -> float:
-    """Most memory that this process ever had."""
+    """Most memory that this process ever had, GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -206,12 +221,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mpp", type=float, default=0.25)
     parser.add_argument("--without", nargs="*", default=[], choices=list(METHODS), help="methods to leave out")
     options = parser.parse_args(arguments)
-    task = Task(size=options.size, nuclei=options.nuclei, mpp=options.mpp)
     results = {}
-    for name, method in METHODS.items():
-        if name not in options.without:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                results[name] = pool.apply(method, (task,))
+    with tempfile.TemporaryDirectory() as scratch:
+        task = Task(folder=Path(scratch), size=options.size, nuclei=options.nuclei, mpp=options.mpp)
+        alone(make_maps, task)
+        for name, method in METHODS.items():
+            if name not in options.without:
+                results[name] = alone(method, task)
     print(f"{task.nuclei} nuclei in {task.size} x {task.size} px\n")
     print("\n".join(table(results)))
 

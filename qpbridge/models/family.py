@@ -235,6 +235,8 @@ class Family(Generic[ConfigT]):
     turns : callable or None
         For a configuration, the turns of each tile that a prediction is the mean over where nobody says: "none",
         "flips" or "d4". None where that is "none" for all.
+    decoding : callable or None
+        For a configuration, how single nuclei are decoded: "within_mask" or "published". None for tissue.
     survey : callable or None
         For a network and its configuration, its ``Survey``, or None where that variant has none.
     stages : callable or None
@@ -260,6 +262,7 @@ class Family(Generic[ConfigT]):
     asks_for: frozenset[TruthPart] = frozenset()
     encoder: Callable[[ConfigT], Encode] | None = None
     turns: Callable[[ConfigT], str] | None = None
+    decoding: Callable[[ConfigT], str] | None = None
     survey: Callable[[nn.Module, ConfigT], Survey | None] | None = None
     stages: Callable[[ConfigT], tuple[Stage, ...]] | None = None
 

@@ -107,9 +107,10 @@ class Recipe(Settings):
     weight_decay: NotNegative = 1e-4
     """L2 penalty of SGD (Ho et al. 2021, sec. 2.5), or AdamW's decoupled decay."""
 
-    schedule: Literal["constant", "cosine", "poly"] = "constant"
-    """Learning rate over the steps: as it is (Ho et al. 2021 name no schedule), falling to 0 along a cosine, or as the
-    share of steps that are left to the power of 0.9 (Jin et al. 2020, public program)."""
+    schedule: Literal["constant", "cosine", "poly", "tenths"] = "constant"
+    """Learning rate over the steps: as it is (Ho et al. 2021 name no schedule), falling to 0 along a cosine, as the
+    share of steps that are left to the power of 0.9 (Jin et al. 2020, public program), or a tenth every 30 epochs
+    (Rahmon et al. 2022, sec. III.B)."""
 
     batch_size: Count = 1
     """Patches a step (Ho et al. 2021: 20 epochs of 115,844 patches; public program: 1)."""
@@ -175,6 +176,9 @@ class Recipe(Settings):
 
     rotation_p: Share = 0.0
     """Probability of a turn by any angle; 0 = off (not in Ho et al. 2021)."""
+
+    rotation_deg: Annotated[float, msgspec.Meta(gt=0, le=180, description="a number above 0, up to 180")] = 180.0
+    """Largest such turn, either way."""
 
     density_jitter: NotNegative = 0.0
     """Largest change of the logarithm of the optical density; 0 = off (not in Ho et al. 2021)."""

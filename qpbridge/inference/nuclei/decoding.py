@@ -33,8 +33,9 @@ class Decoding(Settings):
     """How markers become nuclei: they spread over the mask and end there, or, as published, lines between them cut
     the mask, and all pieces then grow by a pixel."""
 
-    mask_threshold: Share = 0.5
-    """What is more probable is nucleus (public program: 0.1, for targets that its resizing had made smaller)."""
+    mask_threshold: Share = 0.4
+    """What is more probable is nucleus (public program: 0.1, for targets that its resizing had made smaller). Below a
+    half, since where annotators and networks are unsure, a rim too wide costs less than one too narrow."""
 
     marker_threshold: Share = 0.5
     """What is more probable is marker (public program: 0.1)."""
@@ -42,8 +43,9 @@ class Decoding(Settings):
     min_area_um2: NotNegative = 3.125
     """Smaller nuclei are left out (public program: 50 px)."""
 
-    min_marker_area_um2: NotNegative = 1.25
-    """Smaller markers are left out (public program: 20 px)."""
+    min_marker_area_um2: NotNegative = 0.3125
+    """Smaller markers are left out (public program: 20 px; but markers of small nuclei are smaller, and without its
+    marker a nucleus is lost to a neighbor that it touches)."""
 
     max_hole_area_um2: NotNegative = 6.25
     """Smaller holes are filled (public program: 100 px)."""
@@ -67,8 +69,11 @@ class Decoding(Settings):
         return math.ceil(reach_px + least_px) + 2
 
 
-PUBLISHED: Final = Decoding(grow="free", mask_threshold=0.1, marker_threshold=0.1)
+PUBLISHED: Final = Decoding(grow="free", mask_threshold=0.1, marker_threshold=0.1, min_marker_area_um2=1.25)
 """As in Rahmon et al. 2022 and their public program, for networks trained on its smaller targets."""
+
+DECODINGS: Final[Mapping[str, Decoding]] = {"within_mask": Decoding(), "published": PUBLISHED}
+"""By the names that models have for them."""
 
 
 def decode(mask: ProbabilityMap, marker: ProbabilityMap | None, decoding: Decoding, mpp: float) -> InstanceMap:

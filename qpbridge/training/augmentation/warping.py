@@ -136,7 +136,8 @@ def random_warp(recipe: Recipe, extent_px: float, rng: np.random.Generator, copy
         if rng.random() < recipe.flip_p:
             matrix[axis] *= -1
     if rng.random() < recipe.rotation_p:
-        matrix = _rotation(rng.uniform(-np.pi, np.pi)) @ matrix
+        most = np.radians(recipe.rotation_deg)
+        matrix = _rotation(rng.uniform(-most, most)) @ matrix
     if recipe.scale_jitter > 0:
         matrix = matrix * np.exp(rng.uniform(-1, 1) * np.log1p(recipe.scale_jitter))
     displacements = [] if copy is None else [copy]

@@ -27,6 +27,8 @@ from qpbridge.training.fitting.crew import Crew, part_count
 
 WARM_UP_SHARE = 0.05
 """Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
+TENTH_EPOCHS = 30
+"""Of the schedule "tenths" (Rahmon et al. 2022, sec. III.B)."""
 POLY_POWER = 0.9
 """Of the schedule "poly" (Jin et al. 2020, public program)."""
 
@@ -173,6 +175,8 @@ def _learning_rate(recipe: Recipe, step: int, steps: int) -> float:
         return recipe.learning_rate
     if recipe.schedule == "poly":
         return recipe.learning_rate * float((1 - step / steps) ** POLY_POWER)
+    if recipe.schedule == "tenths":
+        return recipe.learning_rate * 0.1 ** (step * recipe.epochs // (steps * TENTH_EPOCHS))
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     if step < warm_up:
         return recipe.learning_rate * (step + 1) / warm_up

@@ -16,7 +16,7 @@ from qpbridge.inference.engine import Engine, Segmenter
 from qpbridge.inference.interest import Interest
 from qpbridge.inference.maps.blending import rows_of
 from qpbridge.inference.maps.turning import Turn, turns_of
-from qpbridge.inference.nuclei.decoding import Decoding
+from qpbridge.inference.nuclei.decoding import DECODINGS, Decoding
 from qpbridge.inference.nuclei.harvesting import Harvesting
 from qpbridge.inference.nuclei.objects import Labelling, to_objects
 from qpbridge.inference.nuclei.predicting import Finding, predict_nuclei
@@ -45,6 +45,11 @@ def _turns(request: PredictRequest | PredictRegionRequest, bundle: Bundle) -> Se
     of_family = family(bundle.spec.family).turns
     default = "none" if of_family is None else of_family(bundle.spec.config)
     return turns_of(request.tta or default)
+
+
+def _decoding(bundle: Bundle) -> Decoding:
+    of_family = family(bundle.spec.family).decoding
+    return Decoding() if of_family is None else DECODINGS[of_family(bundle.spec.config)]
 
 
 class NotedProgress:
@@ -101,7 +106,7 @@ class Predictor:
         self.threads = use_available_cores()
         least_um2 = {} if request.min_area_um2 is None else {"min_area_um2": request.min_area_um2}
         self.outlining = Outlining(smooth_um=request.smooth_um, **least_um2)
-        self.decoding = Decoding()
+        self.decoding = _decoding(bundle)
         if request.min_area_um2 is not None:
             self.decoding = replace(self.decoding, min_area_um2=request.min_area_um2)
         torch.manual_seed(request.seed)

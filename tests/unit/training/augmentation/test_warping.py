@@ -240,3 +240,13 @@ def test_a_rim_does_not_move_the_center() -> None:
     quarter = Warp(matrix=np.array([[0, 1], [-1, 0]], np.float32))
 
     np.testing.assert_array_equal(quarter.image(wide, 1.0, SIZE), quarter.image(wide[10:-10, 10:-10].copy(), 1.0))
+
+
+def test_free_turns_go_no_further_than_they_may() -> None:
+    recipe = replace(NOTHING, rotation_p=1, rotation_deg=25)
+
+    matrices = [random_warp(recipe, EXTENT_PX, np.random.default_rng(seed)).matrix for seed in range(200)]
+
+    turns = [np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])) for matrix in matrices]
+    assert -25 <= min(turns) < -20
+    assert 20 < max(turns) <= 25

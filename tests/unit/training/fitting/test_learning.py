@@ -126,3 +126,15 @@ def test_other_errors_are_not_taken_for_lack_of_memory() -> None:
 
 def _values(recipe: Recipe) -> dict[str, object]:
     return {name: getattr(recipe, name) for name in recipe.__dataclass_fields__}
+
+
+def test_the_rate_of_tenths_falls_every_thirty_epochs() -> None:
+    recipe = Recipe(optimizer="adamw", learning_rate=1e-4, schedule="tenths", batch_size=8, epochs=60)
+    learner = Learner(network_of(), recipe, CPU)
+    rates = []
+    with learner:
+        for _ in range(6):  # 10 epochs a step
+            learner.learn(batch_of(0), loss_of, 6, SilentProgress())
+            rates.append(learner.learning_rate)
+
+    assert rates == pytest.approx([1e-4] * 3 + [1e-5] * 3)

@@ -134,3 +134,13 @@ def test_tiles_are_turned_as_the_model_was_made_for_unless_asked(
     predictor_of(replace(spot_bundle, spec=spec), tta=asked)
 
     assert made == [turns]
+
+
+def test_nuclei_are_decoded_as_the_model_says(spot_bundle: Bundle) -> None:
+    spec = replace(spot_bundle.spec, config=replace(spot_bundle.spec.config, decoding="published"))
+
+    strict = predictor_of(spot_bundle).decoding
+    published = predictor_of(replace(spot_bundle, spec=spec), min_area_um2=9.0).decoding
+
+    assert (strict.grow, strict.min_area_um2) == ("within_mask", 3.125)
+    assert (published.grow, published.mask_threshold, published.min_area_um2) == ("free", 0.1, 9.0)
