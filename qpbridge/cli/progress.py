@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from qpbridge.cli.cancelling import Cancellation
 from qpbridge.cli.output import Told
+from qpbridge.core.processes import process_number
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -128,8 +129,20 @@ class BarProgress(WatchedProgress):
             self._bars.console.print(text, style="yellow", markup=False, highlight=False)
 
 
-def watched(cancellation: Cancellation) -> LineProgress | BarProgress:
-    """Return bars where standard error is a terminal, lines otherwise."""
+class QuietProgress(WatchedProgress):
+    """Progress of a process that helps another one, which speaks for both."""
+
+    def report(self, stage: str, done: int, total: int, **numbers: float) -> None:
+        """Do nothing."""
+
+    def warn(self, message: str) -> None:
+        """Do nothing."""
+
+
+def watched(cancellation: Cancellation) -> LineProgress | BarProgress | QuietProgress:
+    """Return bars where standard error is a terminal, lines otherwise; nothing where another process shows them."""
+    if process_number():
+        return QuietProgress(cancellation)
     return BarProgress(cancellation) if sys.stderr.isatty() else LineProgress(cancellation, sys.stderr)
 
 

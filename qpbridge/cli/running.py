@@ -16,6 +16,7 @@ from qpbridge.cli.cancelling import Cancellation
 from qpbridge.cli.options import Output
 from qpbridge.cli.output import print_document, print_json
 from qpbridge.cli.progress import watched
+from qpbridge.core.processes import process_number
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidRequestError, QpbridgeError
 from qpbridge.jobs.records import DEFECT, JobError
@@ -78,7 +79,9 @@ def carry_out(work: Callable[[Progress], Document], output: Output, telling: Tel
     with errors_told(output):
         with Cancellation() as cancellation, watched(cancellation) as progress, contextlib.redirect_stdout(sys.stderr):
             document = work(progress)
-        if output.as_json:
+        if process_number():
+            pass  # the first process speaks for all
+        elif output.as_json:
             print_json(document)
         else:
             telling.show(document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qpbridge.cli.options import Place
 from qpbridge.cli.running import Document
 from qpbridge.cli.verb import AUTO
+from qpbridge.core.processes import process_number
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError
 
@@ -71,7 +72,7 @@ def work_here(request: Request, progress: Progress) -> Document:
 
     kind = next(kind for kind, record in KINDS.items() if isinstance(request, record))
     values = to_json(request)
-    if kind in _NOT_NOTED:
+    if kind in _NOT_NOTED or process_number():
         return run(kind, values, _OwnDesk(progress, ""))
     title, device = title_of(request), values.get("device", "cpu")
     # As the journal is read in other folders, too.

@@ -27,6 +27,7 @@ from qpbridge.training.patches import PatchSet
 from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
 from qpbridge.training.showing.charting import Chart
 from qpbridge.training.showing.worst import Tile, pictures, worst_tiles
+from qpbridge.training.team import Team, joined, own_device
 from qpbridge.workflows.entries.annotations import with_annotations, with_complete
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
@@ -49,7 +50,7 @@ class TrainReport:
     bundle : Path
         Folder of the model.
     digest : str
-        Of its weights.
+        Of its weights; empty in a process that only helped.
     classes : tuple of str
         In the order of the outputs.
     training_entries, validation_entries : tuple of str
@@ -103,7 +104,8 @@ class TrainReport:
 def train(request: TrainRequest, progress: Progress) -> TrainReport:
     """Train a network and write its bundle.
 
-    An entry that cannot be used is told and left out. The bundle appears when all is done, or not at all.
+    An entry that cannot be used is told and left out. The bundle appears when all is done, or not at all. Where
+    torchrun started several processes, they train together, and the first writes.
 
     Raises
     ------
@@ -123,23 +125,25 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     _check_out(request.out)
     base = load_base(request.base)
     plan = plan_of(request, base)
-    runtime = Runtime.suited_to(choose_device(request.device))
+    runtime = Runtime.suited_to(choose_device(own_device(request.device)))
     use_available_cores()
     gathering = Gathering(_sources(request, progress), request.mpp, progress)
     with contextlib.ExitStack() as stack:
+        team = stack.enter_context(joined(runtime.device))
         material = normalized(gather_material(plan, gathering, stack, progress), plan, base, progress)
-        if request.tensorboard:
+        if request.tensorboard and team.is_first:
             progress = stack.enter_context(Chart(progress, charts_beside(request.out), goes_on=request.resume))
         maker = _maker(plan, material)
-        fitted = _fit(plan, material, maker, base, runtime, progress)
-        worst = _worst(plan, material, maker, fitted, runtime, progress)
+        fitted = _fit(plan, material, maker, base, (runtime, team), progress)
+        worst = _worst(plan, material, maker, fitted, runtime, progress) if team.is_first else []
     spec, names = material.spec, tuple(item.name for item in material.spec.classes)
     provenance = _provenance(plan, material, fitted, base)
     rows = curves_rows(fitted.records, names)
     facts = {"network": f"{spec.family}-{spec.variant}", "best epoch": f"{fitted.best.epoch} of {len(fitted.records)}"}
     colors = {one.name: one.color_rgb for one in spec.classes}
     page = training_report(f"Training on {provenance.project}", facts, rows, fitted.confusion, colors, worst)
-    digest = save_bundle(request.out, spec, fitted.network, provenance, rows, {"report.html": page})
+    files = {"report.html": page}
+    digest = save_bundle(request.out, spec, fitted.network, provenance, rows, files) if team.is_first else ""
     return TrainReport(
         bundle=request.out,
         digest=digest,
@@ -192,11 +196,18 @@ def _caption(tile: Tile, material: Material) -> str:
 
 
 def _fit(
-    plan: Plan, material: Material, maker: SampleMaker, base: Bundle | None, runtime: Runtime, progress: Progress
+    plan: Plan,
+    material: Material,
+    maker: SampleMaker,
+    base: Bundle | None,
+    place: tuple[Runtime, Team],
+    progress: Progress,
 ) -> Fitted:
     spec, recipe, seed = material.spec, plan.recipe, plan.request.seed
     weights = None if base is None else beginning_of(spec, base, progress)
+    runtime, team = place
     trainer = Trainer(plan.family, spec, recipe, runtime, seed, weights=weights)
+    trainer.join(team)
     checkpoints = checkpoints_of(plan, material, None if base is None else base.digest)
     fitted = trainer.fit(material.training, material.validation, maker, progress, checkpoints)
     checkpoints.clear()

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +30,10 @@ from qpbridge.training.fitting.learning import Learner
 from qpbridge.training.patches import PatchSet
 from qpbridge.training.reading import PatchPixels, SampleMaker
 from qpbridge.training.sampling import ClassErrors, Sampler, prior_offsets
+from qpbridge.training.team import ALONE, Team
+
+Job: TypeAlias = Callable[[], PatchPixels]
+"""Makes one sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class Setting:
         Where, and in which precision.
     seed : int
         Of the order of samples.
+    team : Team
+        Processes that share the work.
     """
 
     family: Family[Any]
@@ -54,17 +61,24 @@ class Setting:
     recipe: Recipe
     runtime: Runtime
     seed: int
+    team: Team = ALONE
 
     def epochs(self, stage: Stage) -> int:
         """Return how long a stage lasts."""
         return self.recipe.epochs if stage.epochs is None else stage.epochs
 
     @contextmanager
-    def batches(self, jobs: Sequence[Callable[[], PatchPixels]]) -> Iterator[Iterator[Batch]]:
-        """Make batches on the device, ahead of their use."""
+    def batches(self, jobs: Sequence[Job], size: int | None = None) -> Iterator[Iterator[Batch]]:
+        """Make batches on the device, ahead of their use, of the recipe's size where no other is given."""
         # Closed at once when the loop ends early: no thread may read from a slide that is closed next.
-        with closing(batches(jobs, self.spec.views, self.recipe.batch_size, self.runtime.readers)) as made:
+        made = batches(jobs, self.spec.views, size or self.recipe.batch_size, self.runtime.readers)
+        with closing(made):
             yield (batch.to(self.runtime.device) for batch in made)
+
+    def cut(self, jobs: Sequence[Job]) -> list[Sequence[Job]]:
+        """Return the jobs of each batch."""
+        size = self.recipe.batch_size
+        return [jobs[start : start + size] for start in range(0, len(jobs), size)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +137,7 @@ class Course:
         self._number = number
         self._first = first
         self._samples = samples
-        self._learner = Learner(network, setting.recipe, setting.runtime, stage.learns)
+        self._learner = Learner(network, setting.recipe, setting.runtime, stage.learns, setting.team)
         self._errors = ClassErrors(len(setting.spec.classes))
         self._sampler = Sampler(samples.training.counts, setting.recipe, setting.seed)
         self._an_epoch = math.ceil(self._sampler.per_epoch / setting.recipe.batch_size)
@@ -260,8 +274,11 @@ class Course:
             for turn, sample in enumerate(drawn)
         ]
         counts_errors = self._stage.judged_by == "pixels" and (recipe.sampling == "errors" or recipe.prior_strength)
+        team, whole = self._setting.team, self._setting.cut(jobs)
+        own = [team.share(batch) for batch in whole]
+        team.seed(self._setting.seed, self._first + epoch)
         self._learner.crew.train()
-        total, seen = 0.0, 0
+        total = 0.0
         steps = self._an_epoch * self._setting.epochs(self._stage)
         told = self._told()
 
@@ -271,32 +288,36 @@ class Course:
                 self._errors.add(part.labels, self._setting.family.probabilities(outputs).argmax(dim=1))
             return self._stage.loss(outputs, part.targets, self._weights, recipe.label_smoothing)
 
-        with self._setting.batches(jobs) as made:
-            for batch in made:
+        with self._setting.batches([job for part in own for job in part], len(own[0])) as made:
+            # Of a last batch that is small, some processes get nothing.
+            for batch, all_of_it in zip_longest(made, whole):
                 progress.raise_if_cancelled()
-                loss = self._learner.learn(batch, loss_of, steps, progress)
-                total += loss * len(batch.labels)
-                seen += len(batch.labels)
+                loss = self._learner.learn(batch, loss_of, steps, progress, len(all_of_it))
+                total += loss * len(all_of_it)
                 done, all_steps = self._steps(later)
                 progress.report("train", done, all_steps, loss=loss, **told)
-        return total / max(seen, 1)
+        self._errors.counts = team.total(self._errors.counts)
+        return total / len(jobs)
 
     @torch.inference_mode()
     def _judged(self, progress: Progress) -> tuple[float, Tally]:
         self._learner.averaged.eval()
         crew = self._learner.crew
         tally: Tally = self._judge.begin(self._names, None)
-        total, seen = 0.0, 0
+        total = 0.0
         validation, maker = self._samples.validation, self._samples.maker
         jobs = [partial(maker.plain, patch, validation.labels) for patch in validation.patches]
-        with self._setting.batches(jobs) as made:
+        team = self._setting.team
+        own = self._setting.cut(jobs)[team.rank :: team.size]
+        with self._setting.batches([job for batch in own for job in batch]) as made:
             for batch in made:
                 progress.raise_if_cancelled()
                 outputs = _joined(crew.map(self._foresee, batch.split(crew.parts)))
                 total += float(self._stage.loss(outputs, batch.targets, self._weights)) * len(batch.labels)
-                seen += len(batch.labels)
                 self._judge.add(tally, self._setting.family, outputs, batch.targets)
-        return total / max(seen, 1), tally
+        loss = float(team.total(torch.tensor(total, dtype=torch.float64))) / max(len(jobs), 1)
+        counts = team.total(torch.from_numpy(tally.counts)).numpy()
+        return loss, self._judge.begin(self._names, counts)
 
     def _foresee(self, part: Batch) -> Outputs:
         # Whether gradients are kept is each thread's own affair.

@@ -24,6 +24,7 @@ from qpbridge.training.fitting.checkpoints import (
     weights_of,
 )
 from qpbridge.training.fitting.crew import Crew, part_count
+from qpbridge.training.team import ALONE, Team
 
 WARM_UP_SHARE = 0.05
 """Part of a cosine schedule over which the learning rate rises; batch statistics are of no use before."""
@@ -46,6 +47,8 @@ class Learner:
         Where.
     learns : callable
         The part of the network whose weights change.
+    team : Team
+        Processes that share every batch.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Learner:
         recipe: Recipe,
         runtime: Runtime,
         learns: Callable[[nn.Module], nn.Module] = lambda network: network,
+        team: Team = ALONE,
     ) -> None:
         self.network = network
         self._learning = learns(network)
@@ -62,9 +66,12 @@ class Learner:
         self.learning_rate = recipe.learning_rate
         self._recipe = recipe
         self._device = runtime.device
+        self._team = team
         on_cpu = runtime.device.type == "cpu"
-        self.crew = Crew(network, part_count(recipe.batch_size, torch.get_num_threads()) if on_cpu else 1, learns)
-        self._at_once = recipe.patches_at_once or math.ceil(recipe.batch_size / self.crew.parts)
+        # Several processes together cut a batch as one with the threads of all of them would.
+        parts = part_count(recipe.batch_size, torch.get_num_threads() * team.size) // team.size if on_cpu else 1
+        self.crew = Crew(network, max(1, parts), learns)
+        self._at_once = recipe.patches_at_once or math.ceil(recipe.batch_size / (self.crew.parts * team.size))
         self._optimizer = _optimizer(self._learning, recipe)
 
     def __enter__(self) -> Learner:
@@ -77,30 +84,41 @@ class Learner:
         self.crew.__exit__(kind, error, trace)
 
     def learn(
-        self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor], steps: int, progress: Progress
+        self,
+        batch: Batch | None,
+        loss_of: Callable[[nn.Module, Batch], Tensor],
+        steps: int,
+        progress: Progress,
+        count: int | None = None,
     ) -> float:
         """Take one step and return the batch's loss before it.
 
         Parameters
         ----------
-        batch : Batch
-            On the device.
+        batch : Batch or None
+            On the device; what this process has of it, where others have parts.
         loss_of : callable
             Loss of a network on a part of it.
         steps : int
             Of the whole training; the learning rate follows from it.
         progress : Progress
             Hears when memory runs out.
+        count : int or None
+            Samples of all processes; those given where None.
 
         Raises
         ------
         DeviceMemoryError
             If a single patch does not fit the device.
         """
+        size = 0 if batch is None else len(batch.labels)
         self.learning_rate = _learning_rate(self._recipe, self.step, steps)
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate
-        loss = self._gradients(batch, loss_of, progress)
+        own = self._gradients(batch, count or size, loss_of, progress)
+        loss = self._team.join(self.network, own, size)
+        if self._team.size > 1:
+            self.crew.share_buffers()
         if self._recipe.gradient_clip:
             nn.utils.clip_grad_norm_(self._learning.parameters(), self._recipe.gradient_clip)
         self._optimizer.step()
@@ -126,19 +144,21 @@ class Learner:
         give_random_states(self._device, checkpoint.part("random"))
         self.step = checkpoint.facts["step"]
 
-    def _gradients(self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor], progress: Progress) -> float:
+    def _gradients(
+        self, batch: Batch | None, count: int, loss_of: Callable[[nn.Module, Batch], Tensor], progress: Progress
+    ) -> float:
         while True:
             self._optimizer.zero_grad(set_to_none=True)
             try:
-                return self._sum_of_gradients(batch, loss_of)
+                return 0.0 if batch is None else self._sum_of_gradients(batch, count, loss_of)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(error, progress)
 
-    def _sum_of_gradients(self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor]) -> float:
-        count = len(batch.labels)
-        parts = batch.split(max(min(self.crew.parts, count), math.ceil(count / self._at_once)))
+    def _sum_of_gradients(self, batch: Batch, count: int, loss_of: Callable[[nn.Module, Batch], Tensor]) -> float:
+        own = len(batch.labels)
+        parts = batch.split(max(min(self.crew.parts, own), math.ceil(own / self._at_once)))
         loss = 0.0
         for start in range(0, len(parts), self.crew.parts):
             working = parts[start : start + self.crew.parts]

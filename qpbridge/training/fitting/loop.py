@@ -22,6 +22,7 @@ from qpbridge.training.fitting.curves import EpochRecord
 from qpbridge.training.fitting.labelling import Made, made_labels
 from qpbridge.training.patches import PatchSet
 from qpbridge.training.reading import SampleMaker
+from qpbridge.training.team import Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,24 @@ class Trainer:
         self._network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._goes_on = weights is not None
 
+    def join(self, team: Team) -> None:
+        """Train together with other processes, all from the first one's weights.
+
+        Losses are those of one process that computes as many patches at once (``patches_at_once``).
+
+        Raises
+        ------
+        InvalidValueError
+            If a batch has fewer patches than there are processes.
+        """
+        size = self._setting.recipe.batch_size
+        if size < team.size:
+            raise InvalidValueError(
+                f"batch_size={size} does not work: each of {team.size} processes needs a patch of its own"
+            )
+        team.begin(self._network)
+        self._setting = replace(self._setting, team=team)
+
     def fit(
         self,
         training: PatchSet,
@@ -162,7 +181,8 @@ class Trainer:
                     course.restore(left)
                 elif self._goes_on and not later:
                     course.judge_beginning(progress)
-                save = None if checkpoints is None else _saving(checkpoints, number, records, progress)
+                keeps = checkpoints if self._setting.team.is_first else None
+                save = None if keeps is None else _saving(keeps, number, records, progress)
                 network = course.run(progress, save, sum(self._setting.epochs(one) for one in later))
             records, best, before = [*records, *course.records], course.best, course.before
             left = None
