@@ -34,14 +34,18 @@ def timm_network(name: str, weights: str, **options: Any) -> nn.Module:
     WeightsMissingError
         If published weights are asked for, but cannot be fetched and are not in timm's cache.
     """
+    import httpx
     import timm
 
     is_fetched = weights == "imagenet" and torch.get_default_device().type != "meta"
     try:
         network: nn.Module = timm.create_model(name, pretrained=is_fetched, **options)
-    except OSError as error:
+    except (OSError, RuntimeError, httpx.HTTPError) as error:
+        # Without a network, the hub's client ends in one or the other, by its version.
+        if not is_fetched:
+            raise
         raise WeightsMissingError(
-            f"the ImageNet weights of {name} could not be fetched: {error}; train once where the internet can be "
+            f"the ImageNet weights of {name} could not be fetched ({error}): train once where the internet can be "
             "reached, or start from random weights with --set weights=random"
         ) from error
     return network

@@ -1,5 +1,6 @@
 from typing import Any
 
+import httpx
 import pytest
 import timm
 import torch
@@ -35,14 +36,19 @@ def test_the_parts_of_resnet50_keep_cells_of_eight_pixels() -> None:
     assert shapes == [(512, 8, 10), (1024, 8, 10), (2048, 8, 10)]
 
 
-def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [FileNotFoundError, RuntimeError, httpx.ConnectError])
+def test_weights_that_cannot_be_fetched_are_told_with_what_to_do(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def offline(*_: object, **__: object) -> None:
-        raise FileNotFoundError("no connection")
+        raise kind("no connection")
 
     monkeypatch.setattr(timm, "create_model", offline)
 
-    with pytest.raises(WeightsMissingError, match=r"weights of resnet18 .* no connection; .*--set weights=random"):
+    with pytest.raises(WeightsMissingError, match=r"weights of resnet18 .* \(no connection\): .*--set weights=random"):
         timm_network("resnet18", "imagenet")
+    with pytest.raises(kind):
+        timm_network("resnet18", "random")
 
 
 @pytest.mark.parametrize(
