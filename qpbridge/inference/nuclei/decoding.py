@@ -40,6 +40,13 @@ class Decoding(Settings):
     marker_threshold: Share = 0.5
     """What is more probable is marker (public program: 0.1)."""
 
+    split_thresholds: tuple[Share, ...] = (0.6, 0.7, 0.8)
+    """A marker that falls apart above one of these is as many markers, and a nucleus that was one becomes several (not
+    published: of two nuclei that a network hardly tells apart, it is still less sure in between)."""
+
+    min_split_area_um2: NotNegative = 0.75
+    """Parts of a marker that are smaller do not count for that."""
+
     min_area_um2: NotNegative = 3.125
     """Smaller nuclei are left out (public program: 50 px)."""
 
@@ -61,15 +68,18 @@ class Decoding(Settings):
         """Return how much around a part of a mosaic must be known, so that its nuclei are those of the whole.
 
         Nuclei whose centroid lies in the part reach ``max_extent_um`` out of it, what competes with them reaches
-        further, and whether that is large enough to count shows within its least area.
+        further, and whether that is large enough to count shows within its least area. Whether a marker falls apart
+        shows within another extent: a longer one does, if anything of it is left.
         """
-        extents = {"within_mask": 1, "free": 2}[self.grow]
+        extents = 2 if self.grow == "free" or self.split_thresholds else 1
         reach_px = (extents * self.max_extent_um + self.reach_um) / mpp
         least_px = max(self.min_area_um2, self.min_marker_area_um2, self.max_hole_area_um2) / mpp**2
         return math.ceil(reach_px + least_px) + 2
 
 
-PUBLISHED: Final = Decoding(grow="free", mask_threshold=0.1, marker_threshold=0.1, min_marker_area_um2=1.25)
+PUBLISHED: Final = Decoding(
+    grow="free", mask_threshold=0.1, marker_threshold=0.1, split_thresholds=(), min_marker_area_um2=1.25
+)
 """As in Rahmon et al. 2022 and their public program, for networks trained on its smaller targets."""
 
 DECODINGS: Final[Mapping[str, Decoding]] = {"within_mask": Decoding(), "published": PUBLISHED}
@@ -102,8 +112,11 @@ def decode(mask: ProbabilityMap, marker: ProbabilityMap | None, decoding: Decodi
     """
     limits = _Limits.of(decoding, mpp)
     is_nucleus = mask > CERTAIN * decoding.mask_threshold
-    is_marker = _eroded(is_nucleus, mpp) if marker is None else marker > CERTAIN * decoding.marker_threshold
-    return _GROWTHS[decoding.grow](is_nucleus, is_marker, limits)
+    seeds = _at_least(_marked(is_nucleus, marker, decoding, mpp), limits.min_marker_area)
+    if marker is not None:
+        for threshold in decoding.split_thresholds:
+            seeds = _split(seeds, marker > CERTAIN * threshold, limits)
+    return _GROWTHS[decoding.grow](is_nucleus, seeds, limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +125,7 @@ class _Limits:
 
     min_area: float
     min_marker_area: float
+    min_split_area: float
     max_hole_area: float
     reach: int
     max_extent: float
@@ -121,6 +135,7 @@ class _Limits:
         return cls(
             min_area=decoding.min_area_um2 / mpp**2,
             min_marker_area=decoding.min_marker_area_um2 / mpp**2,
+            min_split_area=decoding.min_split_area_um2 / mpp**2,
             max_hole_area=decoding.max_hole_area_um2 / mpp**2,
             reach=int(decoding.reach_um / mpp),
             max_extent=decoding.max_extent_um / mpp,
@@ -132,8 +147,29 @@ class _Limits:
         return chosen(instances, (found.areas_px >= self.min_area) & (found.extents_px <= self.max_extent))
 
 
-def _within_mask(mask: Mask, marker: Mask, limits: _Limits) -> InstanceMap:
-    seeds = _at_least(pieces(marker & mask, 8), limits.min_marker_area)
+def _marked(mask: Mask, marker: ProbabilityMap | None, decoding: Decoding, mpp: float) -> InstanceMap:
+    """Return the pieces of the markers; as published they may reach out of the mask."""
+    is_marker = _eroded(mask, mpp) if marker is None else marker > CERTAIN * decoding.marker_threshold
+    return pieces(is_marker if decoding.grow == "free" else is_marker & mask, 8)
+
+
+def _split(seeds: InstanceMap, certain: Mask, limits: _Limits) -> InstanceMap:
+    """Return the seeds, those of which several parts are more certain replaced by these parts."""
+    parts = _at_least(pieces(np.where(certain, seeds, np.int32(0)), 8), limits.min_split_area)
+    whole, found = survey(seeds), survey(parts)
+    owners = seeds.ravel()[found.first]
+    owners[found.areas_px == 0] = owners[0] = 0
+    counts = np.bincount(owners, minlength=len(whole.areas_px))
+    # What is longer than a nucleus is none: and so a part of a map need not know how it goes on.
+    is_split = (counts > 1) | ((counts > 0) & (whole.extents_px > limits.max_extent))
+    is_split[0] = False
+    if not is_split.any():
+        return seeds
+    rest = np.where(is_split, np.int32(0), np.arange(len(is_split), dtype=np.int32))[seeds]
+    return np.where(is_split[owners][parts], parts + np.int32(len(is_split)), rest)
+
+
+def _within_mask(mask: Mask, seeds: InstanceMap, limits: _Limits) -> InstanceMap:
     grown = grow_within(seeds, mask, limits.reach)
     unmarked = pieces(mask & (grown == 0), 4)
     if unmarked.any():
@@ -142,9 +178,8 @@ def _within_mask(mask: Mask, marker: Mask, limits: _Limits) -> InstanceMap:
     return fill_holes(whole, limits.max_hole_area)
 
 
-def _published(mask: Mask, marker: Mask, limits: _Limits) -> InstanceMap:
+def _published(mask: Mask, seeds: InstanceMap, limits: _Limits) -> InstanceMap:
     mask = _at_least(pieces(mask, 8), limits.min_area) > 0
-    seeds = _at_least(pieces(marker, 8), limits.min_marker_area)
     basins = grow_within(seeds, np.ones(mask.shape, np.bool_), limits.reach)
     mask = _at_least(pieces(mask & ~_lines(basins), 8), limits.min_area) > 0
     gaps = pieces(~mask, 8)
@@ -170,7 +205,7 @@ def _lines(basins: InstanceMap) -> Mask:
 
 _CROSS: Final = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
-_GROWTHS: Final[Mapping[str, Callable[[Mask, Mask, _Limits], InstanceMap]]] = {
+_GROWTHS: Final[Mapping[str, Callable[[Mask, InstanceMap, _Limits], InstanceMap]]] = {
     "within_mask": _within_mask,
     "free": _published,
 }

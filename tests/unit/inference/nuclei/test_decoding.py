@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -81,6 +82,45 @@ def test_a_nucleus_does_not_depend_on_what_lies_beyond_the_margin(grow: str, see
     part[window] = decode(some.mask[window], some.marker[window], decoding, MPP)
 
     assert _owned(whole, top, left, edge) == _owned(part, top, left, edge)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 100), top=st.integers(0, 60), left=st.integers(0, 80))
+def test_nor_does_it_where_markers_fall_apart(seed: int, top: int, left: int) -> None:
+    """Long markers that are less sure here and there, some of which reach out of the window."""
+    some, decoding = tissue(seed), Decoding(**{**_fields(SMALL), "max_extent_um": 8.0, "min_split_area_um2": 0.5})
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).random(some.mask.shape), (0, 0), 2)
+    marker = np.where(some.truth > 0, np.clip(170 + 900 * (noise - 0.5), 0, 255), 10).astype(np.uint8)
+    margin, edge = decoding.margin_px(MPP), 24
+    top, left = min(top, 160 - edge), min(left, 200 - edge)
+    y, x = max(0, top - margin), max(0, left - margin)
+    window = np.s_[y : top + edge + margin, x : left + edge + margin]
+
+    whole = decode(some.mask, marker, decoding, MPP)
+    part = np.zeros_like(whole)
+    part[window] = decode(some.mask[window], marker[window], decoding, MPP)
+
+    assert _owned(whole, top, left, edge) == _owned(part, top, left, edge)
+
+
+def test_two_nuclei_are_told_apart_where_the_network_is_less_sure_in_between() -> None:
+    marker = np.full((40, 60), 10, np.uint8)
+    marker[10:30, 10:50] = 220
+    marker[10:30, 28:32] = 140
+    mask = _as_bytes(marker > 100)
+
+    assert len(np.unique(decode(mask, marker, STRICT, MPP))) == 3
+    marker[10:30, 28:32] = 200
+    assert len(np.unique(decode(mask, marker, Decoding(split_thresholds=(0.6, 0.7)), MPP))) == 2
+    assert len(np.unique(decode(mask, marker, Decoding(split_thresholds=(0.8,)), MPP))) == 3
+
+
+def test_a_crumb_of_a_marker_makes_no_second_nucleus() -> None:
+    marker = np.full((40, 60), 10, np.uint8)
+    marker[10:30, 10:50] = 140
+    marker[12:28, 12:30] = marker[20, 45] = 220
+
+    assert len(np.unique(decode(_as_bytes(marker > 100), marker, STRICT, MPP))) == 2
 
 
 def _fields(decoding: Decoding) -> dict[str, object]:
