@@ -151,6 +151,24 @@ def revert(
     )
 
 
+def untouched(existing: Sequence[PathObject], record: Sequence[PathObject]) -> npt.NDArray[np.bool_]:
+    """Return which objects are as runs wrote them, locks included.
+
+    Parameters
+    ----------
+    existing : sequence of PathObject, length n
+        What is there now.
+    record : sequence of PathObject
+        What runs wrote, as written.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    recorded = {item.id: item for item in record}
+    return _untouched(existing, [recorded.get(item.id) for item in existing])
+
+
 def same_outlines(one: Sequence[BaseGeometry], other: Sequence[BaseGeometry]) -> _Flags:
     """Return which outlines are the same but for what QuPath does to them.
 

@@ -20,6 +20,7 @@ from qpbridge.vector.instances.painting import single_nuclei
 from qpbridge.vector.labels import LabelRule, Subject, read_labels
 from qpbridge.workflows.entries.annotations import with_annotations, with_complete
 from qpbridge.workflows.entries.failures import Failures, one_by_one
+from qpbridge.workflows.entries.findings import without_findings
 from qpbridge.workflows.entries.sources import OpenedSource, Source, open_told, sources_in
 from qpbridge.workflows.evaluating.comparing import Comparison, Predicted, comparison_of
 from qpbridge.workflows.evaluating.scores import EntryScore, EvaluationReport, NucleiScore
@@ -102,7 +103,7 @@ def _check_pictures(request: EvaluateRequest, comparison: Comparison) -> None:
 def _score(source: Source, request: EvaluateRequest, comparison: Comparison) -> EntryScore | None:
     """Return the scores of an entry, None where it has no labelled pixels."""
     names = comparison.rule.class_names
-    truth = read_labels(source.objects(), comparison.rule).shapes
+    truth = read_labels(without_findings(source, request.region_class).objects, comparison.rule).shapes
     if all(label == IGNORE_INDEX for _, label in truth):
         return None
     with source.open(request.mpp) as opened:

@@ -127,7 +127,7 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
     plan = plan_of(request, base)
     runtime = Runtime.suited_to(choose_device(own_device(request.device)))
     use_available_cores()
-    gathering = Gathering(_sources(request, progress), request.mpp, progress)
+    gathering = Gathering(_sources(request, progress), request.mpp, progress, request.region_class)
     with contextlib.ExitStack() as stack:
         team = stack.enter_context(joined(runtime.device))
         material = normalized(gather_material(plan, gathering, stack, progress), plan, base, progress)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from qpbridge.core.objects import PathClass, PathObject
+from qpbridge.core.objects import REGION_CLASS, PathClass, PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.errors import NoAnnotationError
 from qpbridge.training.classes import ClassChoice
@@ -14,6 +14,7 @@ from qpbridge.training.patches import LabelledSlide
 from qpbridge.vector.instances.painting import single_nuclei
 from qpbridge.vector.labels import Subject, read_labels, visible_areas_px
 from qpbridge.workflows.entries.failures import Failure, Failures
+from qpbridge.workflows.entries.findings import without_findings
 from qpbridge.workflows.entries.sources import Source
 
 COARSER_MAX = 1.5
@@ -50,6 +51,8 @@ class Gathering:
         Pixel size of the slides that overrides every other source, µm/px.
     progress : Progress
         Hears what is left out.
+    region_class : str
+        Class of annotations that mark areas as completely annotated.
 
     Raises
     ------
@@ -57,16 +60,28 @@ class Gathering:
         If no entry's objects can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], mpp: float | None, progress: Progress) -> None:
+    def __init__(
+        self, sources: Sequence[Source], mpp: float | None, progress: Progress, region_class: str = REGION_CLASS
+    ) -> None:
         self._mpp = mpp
+        self._region_class = region_class
         self._progress = progress
         self._failures = Failures(progress)
         self._objects: list[tuple[Source, tuple[PathObject, ...]]] = []
         for source in sources:
             with self._failures.kept(source.label):
-                self._objects.append((source, source.objects()))
+                self._objects.append((source, self._drawn(source)))
         if self._failures.found and not self._objects:
             raise self._failures.first_or(NoAnnotationError("no entry's annotations fit the memory of this machine"))
+
+    def _drawn(self, source: Source) -> tuple[PathObject, ...]:
+        found = without_findings(source, self._region_class)
+        if found.untouched:
+            self._progress.warn(
+                f"{source.label}: {len(found.untouched)} objects that an earlier run found are left out: edit or lock"
+                f" what is right, or draw a {self._region_class} around what is completely right"
+            )
+        return found.objects
 
     @property
     def failures(self) -> Sequence[Failure]:

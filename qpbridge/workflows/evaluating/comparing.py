@@ -20,6 +20,7 @@ from qpbridge.inference.interest import Interest
 from qpbridge.qupath.geojson import read_objects
 from qpbridge.vector.labels import UNLABELLED, LabelRule, Subject, label_rule, read_labels
 from qpbridge.vector.raster import mend
+from qpbridge.workflows.entries.findings import without_findings
 from qpbridge.workflows.entries.naming import RUN_FILE, find_results, results_file
 from qpbridge.workflows.entries.sources import OpenedSource, Source
 from qpbridge.workflows.requests import EvaluateRequest, PredictRequest
@@ -227,7 +228,7 @@ def _of_nuclei(objects: Sequence[PathObject], rule: LabelRule, opened: OpenedSou
 
 
 def _tissue_rule(sources: Sequence[Source], region_class: str) -> LabelRule:
-    annotations = annotations_of(_objects(sources))
+    annotations = annotations_of(_objects(sources, region_class))
     project = sources[0].project if sources else None
     return label_rule(annotations, () if project is None else project.classes, region_class=region_class)
 
@@ -237,15 +238,15 @@ def _nucleus_rule(sources: Sequence[Source], region_class: str) -> LabelRule:
 
     project = sources[0].project if sources else None
     listed = () if project is None else project.classes
-    return choose_nucleus_classes(_objects(sources), listed, None, region_class).rule
+    return choose_nucleus_classes(_objects(sources, region_class), listed, None, region_class).rule
 
 
-def _objects(sources: Sequence[Source]) -> list[PathObject]:
+def _objects(sources: Sequence[Source], region_class: str) -> list[PathObject]:
     found: list[PathObject] = []
     for source in sources:
         # An entry that cannot be read is told when its turn comes.
         with contextlib.suppress(QpbridgeError):
-            found += source.objects()
+            found += without_findings(source, region_class).objects
     return found
 
 

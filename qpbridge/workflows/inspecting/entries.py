@@ -23,6 +23,7 @@ from qpbridge.vector.labels import (
 )
 from qpbridge.vector.raster import mend
 from qpbridge.workflows.entries.failures import Failure
+from qpbridge.workflows.entries.findings import Drawn, without_findings
 from qpbridge.workflows.entries.sources import OpenedSource, Source
 from qpbridge.workflows.inspecting.records import ClassReport, EntryReport, ImageReport, Trouble
 
@@ -30,6 +31,8 @@ EXAMPLES_MAX: Final = 3
 """Objects named for each kind of trouble."""
 
 UM2_PER_MM2: Final = 1e6
+
+_FOUND: Final = "was found by an earlier run, and nobody edited or locked it: not used"
 
 _POLYGONAL: Final = {"Polygon", "MultiPolygon"}
 
@@ -42,19 +45,22 @@ def inspect_entry(source: Source, mpp: float | None, region_class: str) -> tuple
     EntryReport
         What was found.
     tuple of PathObject
-        Its objects.
+        Its objects without those that a run found and nobody touched.
     """
     assert source.entry is not None
     image, notes, problems = _image(source, mpp)
-    objects: tuple[PathObject, ...] = ()
+    found = Drawn(objects=(), untouched=())
     try:
-        objects = source.objects()
+        found = without_findings(source, region_class)
     except QpbridgeError as error:
         problems = (*problems, Failure.of(source.label, error))
+    objects = found.objects
     troubles: defaultdict[str, list[PathObject]] = defaultdict(list)
     for item in objects:
         for what in _troubles(item, image):
             troubles[what].append(item)
+    if found.untouched:
+        troubles[_FOUND] = list(found.untouched)
     report = EntryReport(
         id=source.key,
         name=source.name,

@@ -129,7 +129,7 @@ class SlideHistory:
         if self.in_effect and self.in_effect[-1].job_id == job_id:
             existing = self._without(self.in_effect[-1], existing).objects
             self._steps.remove(self.in_effect[-1])
-        return existing, self._ours()
+        return existing, self.ours()
 
     @contextlib.contextmanager
     def step(self, job_id: str, file: Path, found: Reconciliation) -> Iterator[None]:
@@ -197,8 +197,14 @@ class SlideHistory:
                 f"{error}. It may hold somebody's work, so it is left alone: mend it, or move it away to predict afresh"
             ) from error
 
-    def _ours(self) -> list[PathObject]:
-        """Return what runs have written and no later one has replaced, as written."""
+    def ours(self) -> list[PathObject]:
+        """Return what runs have written and no later one has replaced, as written.
+
+        Raises
+        ------
+        DamagedGeoJsonError
+            If what a run wrote cannot be read.
+        """
         steps = self.in_effect
         start = max((i for i, step in enumerate(steps) if step.starts_afresh), default=0)
         found: dict[str, PathObject] = {}

@@ -51,6 +51,7 @@ class MemoryProject:
 
     classes: tuple[PathClass, ...] = ()
     backend: Backend = field(default_factory=Backend)
+    folder: Path = Path("nowhere")
 
     def read_objects(self, entry: Entry) -> tuple[PathObject, ...]:
         if isinstance(entry.objects, Exception):

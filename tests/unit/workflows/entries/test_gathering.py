@@ -9,9 +9,12 @@ from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import DamagedDataError, NoAnnotationError, SlideNotFoundError
 from qpbridge.models.spec import ModelClass
+from qpbridge.qupath.geojson import write_objects
+from qpbridge.qupath.reconcile import reconcile
 from qpbridge.training.classes import ClassChoice
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
 from qpbridge.workflows.entries.sources import sources_of_project
+from qpbridge.workflows.predicting.history import SlideHistory
 
 MakeProject = Callable[..., Path]
 Annotate = Callable[..., PathObject]
@@ -203,3 +206,16 @@ def test_a_pixel_size_asked_for_overrides_that_of_the_project(
 
     assert one.slide.calibration.mpp_x == 0.4
     assert one.areas_um2 == pytest.approx({"Tumor": 100 * 0.16})
+
+
+def test_what_a_run_found_and_nobody_touched_is_left_out_and_told(
+    make_project: MakeProject, annotate: Annotate, gather: Callable[..., Gathering], progress: SilentProgress
+) -> None:
+    drawn, found = annotate("Tumor", 0, 0, 9, 9), annotate("Stroma", 0, 0, 9, 9)
+    project = make_project({"a.png": [drawn, found]})
+    file = project / "qpbridge-results" / "m" / "1-a.png.geojson"
+    with SlideHistory(file.parent, "1-a.png").step("j", file, reconcile([], [], [found])):
+        write_objects(file, [found])
+
+    assert [item.id for item in gather(project).objects] == [drawn.id]
+    assert "entry 1 'a.png': 1 objects that an earlier run found are left out" in progress.warnings[-1]
