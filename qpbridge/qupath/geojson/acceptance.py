@@ -6,19 +6,18 @@ passes here passes there. Coordinates in level-0 px.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import math
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from qpbridge.core.objects import ObjectKind
+from qpbridge.qupath.geojson.containers import gunzipped, unzipped
 from qpbridge.qupath.geojson.outlines import DEPTHS
 from qpbridge.qupath.geojson.shapes import QupathVersion, RefusedError, Shape, take_shape
 
@@ -129,10 +128,10 @@ def judge_file(path: Path, version: QupathVersion) -> Verdict:
         content = path.read_bytes()
         suffix = path.suffix.lower()
         if suffix == ".zip":
-            verdicts = [judge(part, version) for part in _unzipped(content)]
+            verdicts = [judge(part, version) for part in unzipped(content)]
             return Verdict(version=version, objects=tuple(item for one in verdicts for item in one.objects))
-        return judge(gzip.decompress(content) if suffix == ".gz" else content, version)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        return judge(gunzipped(content) if suffix == ".gz" else content, version)
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         return Verdict(version=version, reason=f"{path} cannot be read: {error}")
 
 
@@ -171,11 +170,6 @@ class _RefusedChildError(RefusedError):
         super().__init__(reason)
         self.place = place
         self.reason = reason
-
-
-def _unzipped(content: bytes) -> Iterator[bytes]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        yield from (archive.read(name) for name in archive.namelist() if name.lower().endswith((".json", ".geojson")))
 
 
 def _features(tree: Any) -> Sequence[Any]:

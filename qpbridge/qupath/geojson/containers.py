@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -16,6 +16,10 @@ from qpbridge.qupath.geojson.outlines import DEPTHS
 
 LINES_JOINED: Final = "line read as a feature of its own"
 
+TIMES_MAX: Final = 100
+"""By how much a file may grow when it is unpacked; exports of QuPath grow four to thirty times."""
+
+_ALWAYS_BYTES: Final = 1 << 26
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -45,18 +49,59 @@ def raw_features(content: bytes, mended: Counter[str]) -> list[msgspec.Raw]:
     return [raw for part in _unpacked(content) for raw in _features(part, mended)]
 
 
+def gunzipped(content: bytes) -> bytes:
+    """Return what gzip has compressed.
+
+    Raises
+    ------
+    ValueError, OSError, EOFError, zlib.error
+        If it is damaged, or far larger than any export.
+    """
+    with gzip.open(io.BytesIO(content)) as file:
+        return _Room(content).read(file)
+
+
+def unzipped(content: bytes) -> Iterator[bytes]:
+    """Yield the GeoJSON files of a zip archive.
+
+    Raises
+    ------
+    ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile
+        As ``gunzipped``; together they count as one.
+    """
+    room = _Room(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for name in archive.namelist():
+            if name.lower().endswith(_SUFFIXES):
+                with archive.open(name) as file:
+                    yield room.read(file)
+
+
+class _Room:
+    """How much a compressed file may hold: a small one can unpack to more than any memory holds."""
+
+    def __init__(self, content: bytes) -> None:
+        self._most = self._left = max(_ALWAYS_BYTES, TIMES_MAX * len(content))
+
+    def read(self, file: IO[bytes]) -> bytes:
+        content = file.read(self._left + 1)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"it unpacks to more than {self._most >> 20} MiB, {TIMES_MAX} times its size or more")
+        return content
+
+
 def _unpacked(content: bytes) -> Iterator[bytes]:
     if content.startswith(_GZIP):
-        content = gzip.decompress(content)
+        content = gunzipped(content)
     if not content.startswith(_ZIP):
         yield content.removeprefix(_BYTE_ORDER_MARK).strip()
         return
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(_SUFFIXES)]
-        if not names:
-            raise ValueError(f"the archive holds no file named {' or '.join(f'*{suffix}' for suffix in _SUFFIXES)}")
-        for name in names:
-            yield archive.read(name).removeprefix(_BYTE_ORDER_MARK).strip()
+    parts = list(unzipped(content))
+    if not parts:
+        raise ValueError(f"the archive holds no file named {' or '.join(f'*{suffix}' for suffix in _SUFFIXES)}")
+    for part in parts:
+        yield part.removeprefix(_BYTE_ORDER_MARK).strip()
 
 
 def _features(content: bytes, mended: Counter[str]) -> Sequence[msgspec.Raw]:

@@ -140,7 +140,8 @@ def from_members(texts: Sequence[bytes], mended: Counter[str]) -> Geometries:
     FaultyGeometry
         With the reason and the position in ``texts``.
     """
-    geometries: Geometries = shapely.from_geojson(np.array(texts, dtype=object), on_invalid="ignore")
+    with np.errstate(over="ignore"):  # numbers that are too large are for the salvage
+        geometries: Geometries = shapely.from_geojson(np.array(texts, dtype=object), on_invalid="ignore")
     geometries = shapely.force_2d(geometries)
     for index in np.flatnonzero(shapely.is_missing(geometries)).tolist():
         try:

@@ -15,7 +15,7 @@ from shapely import Point, Polygon, box
 from shapely.affinity import rotate
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
-from qpbridge.qupath.geojson import feature_lines
+from qpbridge.qupath.geojson import containers, feature_lines
 from qpbridge.qupath.geojson.acceptance import DESCRIPTION, QupathVersion, Taken, judge, judge_feature, judge_file
 
 ACCOUNTS = {
@@ -175,12 +175,15 @@ def test_the_place_of_a_refusal_leads_to_the_child() -> None:
     assert verdict.objects == ()
 
 
-def test_what_is_no_geojson_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_geojson_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     for content in (b"", b"{}", b"5", b"\xff", b'{"type":"FeatureCollection"}', b"[[]]", deep):
         assert not judge(content, QupathVersion.V0_7_0).is_accepted
     (tmp_path / "a.geojson.gz").write_bytes(gzip.compress(b"[]")[:-4])
     assert not judge_file(tmp_path / "a.geojson.gz", QupathVersion.V0_7_0).is_accepted
+    (tmp_path / "b.geojson.gz").write_bytes(gzip.compress(b" " * 200_000))
+    monkeypatch.setattr(containers, "_ALWAYS_BYTES", 0)
+    assert "unpacks to more than" in str(judge_file(tmp_path / "b.geojson.gz", QupathVersion.V0_7_0).reason)
     assert not judge_file(tmp_path / "none.geojson", QupathVersion.V0_7_0).is_accepted
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from qpbridge.core.objects import ObjectKind
 from qpbridge.errors import DamagedGeoJsonError
-from qpbridge.qupath.geojson import parse_objects
-from qpbridge.qupath.geojson.containers import LINES_JOINED, raw_features
+from qpbridge.qupath.geojson import QupathVersion, containers, judge, parse_objects
+from qpbridge.qupath.geojson.containers import LINES_JOINED, gunzipped, raw_features, unzipped
 
 POINT = b'{"type": "Point", "coordinates": [1, 2]}'
 
@@ -77,3 +77,28 @@ def test_lines_may_hold_bare_words_for_numbers() -> None:
 def test_what_is_no_geojson_is_told(content: bytes) -> None:
     with pytest.raises(DamagedGeoJsonError, match="text is no GeoJSON"):
         parse_objects(content, "text")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda content: archive(a__json=POINT, b__json=content)])
+def test_what_unpacks_to_far_more_than_any_export_is_refused(pack, monkeypatch) -> None:
+    monkeypatch.setattr(containers, "_ALWAYS_BYTES", 1000)
+    packed = pack(POINT + b" " * 200_000)
+    assert len(packed) * containers.TIMES_MAX < 200_000
+
+    with pytest.raises(DamagedGeoJsonError, match="text is no GeoJSON: it unpacks to more than"):
+        parse_objects(packed, "text")
+
+
+def test_what_is_compressed_as_usual_is_read(monkeypatch) -> None:
+    monkeypatch.setattr(containers, "_ALWAYS_BYTES", 0)
+    points = (b'{"type": "Point", "coordinates": [%d, 2]}' % number for number in range(500))
+    packed = gzip.compress(b"[" + b",".join(points) + b"]")
+
+    assert len(parse_objects(packed, "text").objects) == 500
+    assert judge(gunzipped(packed), QupathVersion.V0_7_0).is_accepted
+
+
+def test_files_of_an_archive_come_in_their_order() -> None:
+    packed = archive(b__json=b"1", readme__txt=b"2", a__GEOJSON=b"3")
+
+    assert list(unzipped(packed)) == [b"1", b"3"]
