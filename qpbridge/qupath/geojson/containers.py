@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -83,7 +83,7 @@ class _Room:
     def __init__(self, content: bytes) -> None:
         self._most = self._left = max(_ALWAYS_BYTES, TIMES_MAX * len(content))
 
-    def read(self, file: io.BufferedIOBase) -> bytes:
+    def read(self, file: gzip.GzipFile | IO[bytes]) -> bytes:
         content = file.read(self._left + 1)
         self._left -= len(content)
         if self._left < 0:
