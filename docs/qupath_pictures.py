@@ -1,4 +1,4 @@
-"""Draw the pictures of qupath.md: what is drawn, what a quickly trained network finds, and what a second round leaves.
+"""Draw the pictures of qupath.md: what is drawn, what a small network finds, and what a second round leaves.
 
 Run from the root of the repository: ``uv run python docs/qupath_pictures.py [FOLDER]``; takes some minutes on a CPU.
 """
@@ -31,7 +31,7 @@ from qpbridge.workflows.train import train
 
 EDGE_PX: Final = 1536
 MPP: Final = 1.0
-SETTINGS: Final = {"epochs": "4", "samples_per_epoch": "48"}
+SETTINGS: Final = {"epochs": "40", "samples_per_epoch": "128"}
 _SHIFT_PX: Final = 60
 
 
@@ -48,7 +48,8 @@ def main(target: Path) -> None:
         found = _predicted(project, model, out)
         _draw(target / "predict.png", pixels, found)
 
-        edited = sorted(found, key=lambda item: -item.geometry.area)[2]
+        tumors = [item for item in found if item.path_class and item.path_class.name == "Tumor"]
+        edited = max(tumors, key=lambda item: item.geometry.area)
         moved = dataclasses.replace(edited, geometry=edited.geometry.buffer(_SHIFT_PX).simplify(8), is_locked=True)
         results = next(out.glob("*.geojson"))
         write_objects(results, [moved if item is edited else item for item in read_objects(results).objects])

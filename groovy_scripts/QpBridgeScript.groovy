@@ -23,7 +23,8 @@ class QpBridgeScript {
             return told
         } catch (Throwable error) {
             println "QPBRIDGE FAILED ${name}: ${(error.message ?: error.toString()).replaceAll(/\s+/, ' ')}"
-            script.show(error)
+            if (!script.isCancelled)
+                script.show(error)
             throw error
         } finally {
             script.close()
@@ -43,7 +44,7 @@ class QpBridgeScript {
         def done = (job.progress?.done ?: 0) as double
         def total = (job.progress?.total ?: 0) as double
         if (stage != null)
-            later { label.setText(line); bar.setProgress(total > 0 ? done / total : -1d) }
+            later { label.setText(describe(job, false)); bar.setProgress(total > 0 ? done / total : -1d) }
         def now = System.currentTimeMillis()
         if (job.progress?.stage != lastStage || now - lastLine > 5000) {
             lastStage = job.progress?.stage
@@ -52,8 +53,8 @@ class QpBridgeScript {
         }
     }
 
-    /** Stage, rate and remaining time in a line. */
-    static String describe(Map job) {
+    /** Stage, rate and remaining time in a line, with losses and the like where that is wanted. */
+    static String describe(Map job, boolean withNumbers = true) {
         def progress = job.progress as Map
         if (progress == null)
             return job.state == 'JOB_STATE_QUEUED' ? 'waits for its turn' : 'begins'
@@ -64,7 +65,7 @@ class QpBridgeScript {
             parts << String.format(Locale.ROOT, '%.1f/s', progress.ratePerS as double)
         if (progress.etaS)
             parts << "${Math.round(progress.etaS as double)} s left"
-        progress.numbers?.each { key, value -> parts << "${key} ${plain(value as double)}" }
+        (withNumbers ? progress.numbers : [:])?.each { key, value -> parts << "${key} ${plain(value as double)}" }
         return parts.join(', ')
     }
 
@@ -73,11 +74,13 @@ class QpBridgeScript {
     }
 
     /** Whether QuPath's windows are there. */
-    static boolean hasWindows() {
+    static boolean hasWindows() { viewer() != null }
+
+    private static Object viewer() {
         try {
-            return Class.forName('qupath.lib.gui.QuPathGUI').getMethod('getInstance').invoke(null) != null
+            return Class.forName('qupath.lib.gui.QuPathGUI').getMethod('getInstance').invoke(null)
         } catch (ReflectiveOperationException | LinkageError ignored) {
-            return false
+            return null
         }
     }
 
@@ -99,6 +102,7 @@ class QpBridgeScript {
             box.setStyle('-fx-padding: 16')
             box.getChildren().addAll([label, bar, button])
             stage = fx('javafx.stage.Stage').getDeclaredConstructor().newInstance()
+            stage.initOwner(viewer().getStage()) // stays before the viewer, which may be worked in
             stage.setTitle("qpbridge: ${name}".toString())
             stage.setScene(fx('javafx.scene.Scene').getConstructor(fx('javafx.scene.Parent')).newInstance(box))
             stage.setOnCloseRequest { isCancelled = true }
