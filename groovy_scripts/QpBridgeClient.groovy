@@ -137,9 +137,12 @@ class QpBridgeClient {
         try {
             def store = KeyStore.getInstance(KeyStore.defaultType)
             store.load(null, null)
-            Files.newInputStream(authority).withCloseable { stream ->
-                CertificateFactory.getInstance('X.509').generateCertificates(stream).eachWithIndex { one, i -> store.setCertificateEntry("ca${i}".toString(), one) }
-            }
+            // A key may stand in the same file, which Java would take for a certificate.
+            def texts = new String(Files.readAllBytes(authority), StandardCharsets.UTF_8).findAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/)
+            if (!texts)
+                throw new IllegalArgumentException('there is none in it')
+            def stream = new ByteArrayInputStream(texts.join('\n').getBytes(StandardCharsets.UTF_8))
+            CertificateFactory.getInstance('X.509').generateCertificates(stream).eachWithIndex { one, i -> store.setCertificateEntry("ca${i}".toString(), one) }
             def managers = TrustManagerFactory.getInstance(TrustManagerFactory.defaultAlgorithm)
             managers.init(store)
             def context = SSLContext.getInstance('TLS')

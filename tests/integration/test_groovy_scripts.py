@@ -14,7 +14,9 @@ from typing import Any
 
 import platformdirs
 import pytest
+import trustme
 
+from qpbridge import __version__
 from qpbridge.client import Client, started_server
 from qpbridge.core.objects import ObjectKind, PathObject, count_suggestions
 from qpbridge.core.progress import SilentProgress
@@ -326,6 +328,22 @@ def test_what_is_refused_names_the_step_and_what_to_do(start: Start, groovy: Gro
     for line, (name, (reason, step, remedy)) in zip(told, expected.items(), strict=True):
         assert line.startswith(f"refused {name} {reason} | {step} | qpbridge could not {step}: "), line
         assert remedy in line
+
+
+def test_a_server_that_encrypts_is_asked_by_its_own_certificate_alone(
+    start: Start, groovy: Groovy, tmp_path: Path
+) -> None:
+    own = trustme.CA().issue_cert("localhost", "127.0.0.1")
+    own.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    server = start("[tls]", 'certificate = "server.pem"', 'key = "server.pem"', work="script_work:run")
+
+    told = groovy("secure.groovy", server.state, state=server.state)
+
+    assert told == [
+        f"https {__version__}",
+        "untrusted reach the server SERVER_UNREACHABLE",
+        "plain reach the server SERVER_UNREACHABLE",
+    ]
 
 
 def test_every_script_runs_and_people_keep_what_they_did(start: Start, groovy: Groovy) -> None:
