@@ -153,7 +153,8 @@ def _network(spec: ModelSpec, path: Path) -> nn.Module:
             f"{path} does not fit {SPEC}: {len(wrong)} tensors differ, the first is '{name}': expected "
             f"{expected.get(name, 'none')}, found {found.get(name, 'none')}; take another copy of the bundle"
         )
-    network.load_state_dict(weights, assign=True)
+    # In a file tensors begin anywhere; kernels round otherwise where memory is not aligned as torch's own.
+    network.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
     return network.eval()
 
 

@@ -241,6 +241,8 @@ class Family(Generic[ConfigT]):
         For a network and its configuration, its ``Survey``, or None where that variant has none.
     stages : callable or None
         For a configuration, the parts of training in their order, the last one judged by pixels; None for a single one.
+    learns_tags : callable
+        For a configuration, whether it learns from tags of areas; otherwise from labelled pixels.
     """
 
     name: str
@@ -265,6 +267,7 @@ class Family(Generic[ConfigT]):
     decoding: Callable[[ConfigT], str] | None = None
     survey: Callable[[nn.Module, ConfigT], Survey | None] | None = None
     stages: Callable[[ConfigT], tuple[Stage, ...]] | None = None
+    learns_tags: Callable[[ConfigT], bool] = lambda _config: False
 
     def __post_init__(self) -> None:
         assert (self.loss is None) is (self.stages is not None)

@@ -14,13 +14,14 @@ from qpbridge.models.families.dmmn import DMMN
 from qpbridge.models.families.foveation import FOVEATION
 from qpbridge.models.families.multiscale import MULTISCALE
 from qpbridge.models.families.use_net import USE_NET
+from qpbridge.models.families.weak_tissue import WEAK_TISSUE
 from qpbridge.models.family import PAPER, Family
 from qpbridge.models.recipe import Recipe, Settings, parse_value, type_hints
 from qpbridge.models.spec import FamilyConfig, ModelSpec
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
-FAMILIES: tuple[Family[Any], ...] = (DMMN, MULTISCALE, USE_NET, FOVEATION)
+FAMILIES: tuple[Family[Any], ...] = (DMMN, MULTISCALE, USE_NET, FOVEATION, WEAK_TISSUE)
 """All families. ``Any``: each has a configuration type of its own."""
 
 CONFIG_TYPES: Mapping[str, type[FamilyConfig]] = {item.name: item.config_type for item in FAMILIES}

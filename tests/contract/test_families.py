@@ -23,6 +23,7 @@ TINY: dict[str, dict[str, object]] = {
     "multiscale": {"backbone": "light", "width": 4, "patch_px": 64, "norm": "batch"},
     "foveation": {"segmenter": "unet", "width": 4, "patch_px": 32, "fields_px": (32, 64), "glance_px": 9},
     "use_net": {"width": 4, "patch_px": 64, "weights": "random", "class_head": True},
+    "weak_tissue": {"classifier": "light", "segmenter": "light", "width": 4, "patch_px": 64, "dropout": False},
 }
 """Settings that make each family's networks small."""
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
+from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import FieldOfView, View
 from qpbridge.errors import InvalidValueError
 from qpbridge.models.backbones.deeplab import DeepLab, light_trunk, resnet101_trunk
@@ -20,23 +22,33 @@ from qpbridge.models.backbones.published import Weights, resnet50_parts
 from qpbridge.models.backbones.residual import light_parts
 from qpbridge.models.backbones.resnet38d import resnet38d_parts
 from qpbridge.models.blocks import PIXELS, initialize
-from qpbridge.models.family import Outputs
-from qpbridge.models.losses import weighted_cross_entropy
-from qpbridge.models.recipe import Count, Positive, Share
+from qpbridge.models.family import (
+    LABELS,
+    MASKS,
+    PAPER,
+    PRESENCE,
+    Encode,
+    Family,
+    Outputs,
+    Stage,
+    Targets,
+    Truth,
+    Views,
+    run_plainly,
+)
+from qpbridge.models.recipe import Count, Positive, Recipe, Share
 from qpbridge.models.spec import FamilyConfig, Head
 from qpbridge.models.weak.attention import Classifier, attention_threshold
-from qpbridge.models.weak.presence import CLOSED_BELOW, gated, presence_loss
+from qpbridge.models.weak.multi_layer import MASK_WEIGHTS, masks_loss
+from qpbridge.models.weak.presence import CLOSED_BELOW, gated, presence_loss, presence_of
 from qpbridge.models.weak.pseudo_masks import pseudo_masks, white_areas
 
 LOGITS: Final = "logits"
-PRESENCE: Final = "presence"
+TAGGED: Final = "tagged"
+"""Target: which pixels presence is about, bool, shape (B, H, W)."""
 
-Stage: TypeAlias = Literal["classifier", "segmenter", "both"]
+Parts: TypeAlias = Literal["classifier", "segmenter", "both"]
 """What a pass runs; "both" for prediction."""
-
-MASK_WEIGHTS: Final[Mapping[str, tuple[float, ...]]] = {"multi_layer": (0.6, 0.2, 0.2), "single_layer": (1.0,)}
-"""Weight of each pseudo mask in the second stage's loss, from the deepest part on, by variant (Han et al. 2022,
-multi-layer pseudo-supervision)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +81,23 @@ class WeakTissueConfig(FamilyConfig):
     is_frozen: bool = False
     """Whether batch normalization and the first layers of ResNet-38d are never trained (Han et al. 2022); of use only
     where a bundle with trained ones is gone on from."""
+
+    dropout: bool = True
+    """Whether features are dropped at random in training (Han et al. 2022, public program); on CPUs, threads then work
+    one after the other."""
+
+    supervision: Literal["tags", "polygons"] = "tags"
+    """What says which classes occur: tags of areas, or class polygons, each patch tagged with those that it shows; to
+    compare both on the same regions."""
+
+    absence: Literal["asserted", "unknown"] = "asserted"
+    """Whether a class that tags do not name is absent (Han et al. 2022), or nothing is known of it."""
+
+    presence_min_share: Share = 0.01
+    """Share of the labelled pixels from which on a patch shows a class, where polygons say so (not published)."""
+
+    classifier_epochs: Count = 20
+    """Epochs of the first stage (Han et al. 2022, public program); ``epochs`` are those of the second."""
 
     attention: bool = True
     """Whether the first stage learns with progressive dropout attention (Han et al. 2022)."""
@@ -134,8 +163,13 @@ class WeakTissue(nn.Module):
         self.pixels = PIXELS[config.pixels]
         self.classifier = CLASSIFIERS[config.classifier](config, classes)
         self.segmenter = SEGMENTERS[config.segmenter](config, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Dropout | nn.Dropout2d) and not config.dropout:
+                module.p = 0.0
 
-    def forward(self, views: dict[str, Tensor], stage: Stage = "both", threshold: float | None = None) -> Outputs:
+    def forward(
+        self, views: Views, stage: Parts = "both", threshold: float | None = None, tagged: Tensor | None = None
+    ) -> Outputs:
         """Return logits of the classes of pixels, and of their presence.
 
         Parameters
@@ -146,6 +180,8 @@ class WeakTissue(nn.Module):
             What to run; ``"classifier"`` gives presence only, ``"segmenter"`` ungated logits only.
         threshold : float or None
             Of progressive dropout attention, as ``attention_threshold`` gives it for an epoch.
+        tagged : Tensor of bool, shape (B, H, W), or None
+            Pixels that presence is about; all where None.
 
         Returns
         -------
@@ -157,12 +193,12 @@ class WeakTissue(nn.Module):
         if stage != "classifier":
             outputs[LOGITS] = self.segmenter(seen)
         if stage != "segmenter":
-            outputs[PRESENCE] = self.classifier(seen, threshold)
+            outputs[PRESENCE] = self.classifier(seen, threshold, tagged)
         if stage == "both" and self.config.gate and not self.training:
             outputs[LOGITS] = gated(outputs[LOGITS], outputs[PRESENCE], self.config.gate_closed_below)
         return outputs
 
-    def pseudo_masks(self, views: dict[str, Tensor], presence_BK: Tensor) -> Tensor:
+    def pseudo_masks(self, views: Views, presence_BK: Tensor, tagged: Tensor | None = None) -> Tensor:
         """Return what the second stage learns from, by the first.
 
         Parameters
@@ -171,6 +207,8 @@ class WeakTissue(nn.Module):
             As for ``forward``.
         presence_BK : Tensor of int64
             1 where a class occurs, 0 where not; where it is ``IGNORE_INDEX``, the classifier decides.
+        tagged : Tensor of bool, shape (B, H, W), or None
+            Pixels that this is about, all where None; others get no label.
 
         Returns
         -------
@@ -179,7 +217,7 @@ class WeakTissue(nn.Module):
         """
         images = views["x1"]
         excluded = white_areas(images) if self.config.exclude_white else None
-        masks = pseudo_masks(self.classifier, self.pixels(images), presence_BK, excluded)
+        masks = pseudo_masks(self.classifier, self.pixels(images), presence_BK, tagged, excluded)
         return masks[:, : len(MASK_WEIGHTS[self.config.variant])]
 
 
@@ -208,36 +246,74 @@ def classifier_loss(outputs: Outputs, presence: Tensor) -> Tensor:
     return presence_loss(outputs[PRESENCE], presence)
 
 
-def segmenter_loss(outputs: Outputs, masks: Tensor, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return the second stage's loss: the weighted sum of the cross-entropies to each pseudo mask.
-
-    Parameters
-    ----------
-    outputs : dict of Tensor
-        Of the network, ungated.
-    masks : Tensor of int64, shape (B, T, H, W)
-        As ``WeakTissue.pseudo_masks`` gives them; one mask has the whole weight, so that labels drawn by a person serve
-        as well. Pixels of ``IGNORE_INDEX`` cost nothing.
-    class_weights : Tensor of float, shape (K,)
-        Weight of each class; all 1 in Han et al. 2022.
-    label_smoothing : float
-        Share of a label that is spread over all classes.
-
-    References
-    ----------
-    Han et al. 2022, multi-layer pseudo-supervision.
-    """
-    weights = {len(one): one for one in MASK_WEIGHTS.values()}[masks.shape[1]]
-    costs = [
-        weight * weighted_cross_entropy(outputs[LOGITS], mask, class_weights, label_smoothing)
-        for weight, mask in zip(weights, masks.unbind(dim=1), strict=True)
-    ]
-    return torch.stack(costs).sum()
-
-
 def probabilities(outputs: Outputs) -> Tensor:
     """Return the softmax over the classes; those that the gate closed have next to none."""
     return outputs[LOGITS].float().softmax(dim=1)
+
+
+def encoder(config: WeakTissueConfig) -> Encode:
+    """Return what says of a sample which classes occur in it, and where that is true."""
+
+    def encode(truth: Truth) -> dict[str, npt.NDArray[Any]]:
+        tagged = truth.labels != IGNORE_INDEX if truth.tagged is None else truth.tagged
+        presence = truth.presence
+        if presence is None:
+            presence = presence_of(truth.labels, truth.classes, config.presence_min_share, absence_share=0.0)
+        masks = {} if truth.masks is None else {MASKS: truth.masks.astype(np.int64)}
+        return {PRESENCE: presence, TAGGED: tagged, **masks}
+
+    return encode
+
+
+def stages(config: WeakTissueConfig) -> tuple[Stage, ...]:
+    """Return both stages: which classes occur, then where, as the first one's maps have it."""
+
+    def run(network: nn.Module, views: Views, targets: Targets, epoch: int) -> Outputs:
+        threshold = threshold_of(config, epoch) if network.training else None
+        outputs: Outputs = network(views, stage="classifier", threshold=threshold, tagged=targets.get(TAGGED))
+        return outputs
+
+    return (
+        Stage(
+            name="classifier",
+            loss=lambda outputs, targets, *_: classifier_loss(outputs, targets[PRESENCE]),
+            epochs=config.classifier_epochs,
+            learns=_part("classifier"),
+            run=run,
+            judged_by="presence",
+            is_weighted=False,
+        ),
+        Stage(
+            name="segmenter",
+            loss=segmenter_loss,
+            learns=_part("segmenter"),
+            run=_run_segmenter,
+            label=_labelled,
+            is_weighted=False,
+        ),
+    )
+
+
+def _part(name: str) -> Callable[[nn.Module], nn.Module]:
+    return lambda network: network.get_submodule(name)
+
+
+def _run_segmenter(network: nn.Module, views: Views, targets: Targets, epoch: int) -> Outputs:
+    if not network.training:
+        return run_plainly(network, views, targets, epoch)
+    outputs: Outputs = network(views, stage="segmenter")
+    return outputs
+
+
+def segmenter_loss(outputs: Outputs, targets: Targets, class_weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the second stage's loss: of pseudo masks, or of labels where there are none."""
+    masks = targets[MASKS] if MASKS in targets else targets[LABELS][:, None]
+    return masks_loss(outputs[LOGITS], masks, class_weights, label_smoothing)
+
+
+def _labelled(network: nn.Module, views: Views, targets: Targets) -> Tensor:
+    assert isinstance(network, WeakTissue)
+    return network.pseudo_masks(views, targets[PRESENCE], targets[TAGGED])
 
 
 SMALL: Final[Mapping[str, object]] = {
@@ -246,7 +322,65 @@ SMALL: Final[Mapping[str, object]] = {
     "segmenter": "light",
     "width": 16,
     "weights": "random",
-    "patch_px": 112,
+    "patch_px": 128,
+    "mpp": 2.0,
     "pixels": "density",
+    "dropout": False,
+    # steps
+    "optimizer": "adamw",
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "weight_decay": 1e-4,
+    "batch_size": 16,
+    "classifier_epochs": 12,
+    "epochs": 12,
+    "samples_per_epoch": 320,
+    "ema_decay": 0.98,
+    # data
+    "stride_px": 64,
+    "validation_share": 0.15,
+    "selection_tolerance": 0.1,
+    # augmentation
+    "rot90_p": 0.5,
+    "density_jitter": 0.4,
+    "stain_jitter": 0.1,
+    "scale_jitter": 0.1,
 }
 """Networks that train from scratch in minutes on two CPU cores. Departs from Han et al. 2022 in every value named."""
+
+RECIPE: Final = Recipe(
+    optimizer="sgd",
+    learning_rate=0.01,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="poly",
+    batch_size=20,
+    epochs=30,
+    stride_px=224,
+    repeats_max=0,
+    elastic_sigma_px=0.0,
+    mild_elastic_alpha=0.0,
+    rot90_p=0.0,
+    color_p=0.0,
+)
+"""Of Han et al. 2022 (public program), but with momentum in the first stage, too, one rate for all weights, no blur,
+and the loss of the second stage not divided by the batch size."""
+
+WEAK_TISSUE: Final = Family(
+    name="weak_tissue",
+    title="Han et al. 2022, WSSS-Tissue: tissue segmentation from patch-level tags",
+    config_type=WeakTissueConfig,
+    recipe=RECIPE,
+    presets={PAPER: {}, "small": SMALL},
+    variants=tuple(MASK_WEIGHTS),
+    paper_classes=4,
+    views=views,
+    heads=heads,
+    divisor=divisor,
+    build=WeakTissue,
+    probabilities=probabilities,
+    asks_for=frozenset({"tags", "masks"}),
+    encoder=encoder,
+    stages=stages,
+    learns_tags=lambda config: config.supervision == "tags",
+)

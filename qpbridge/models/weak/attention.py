@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qpbridge.models.blocks import initialize
 
@@ -72,7 +73,7 @@ class Classifier(nn.Module):
         initialize(self)
         self.parts = parts
 
-    def forward(self, x: Tensor, threshold: float | None = None) -> Tensor:
+    def forward(self, x: Tensor, threshold: float | None = None, tagged_BHW: Tensor | None = None) -> Tensor:
         """Return logits of the classes' presence (B, K).
 
         Parameters
@@ -81,14 +82,31 @@ class Classifier(nn.Module):
             Images as the network sees them.
         threshold : float or None
             Of progressive dropout attention, in training; None for none.
+        tagged_BHW : Tensor of bool or None
+            Pixels that the presence is about; all where None.
         """
         for part in self.parts:
             x = part(x)
         if threshold is not None:
-            x = x * dropout_attention(self.scores(x), threshold)
-        return self.judged(x)
+            maps = self.scores(x)
+            seen = maps if tagged_BHW is None else maps * shares(tagged_BHW, maps)
+            x = x * dropout_attention(seen, threshold)
+        return self.judged(x, tagged_BHW)
 
-    def judged(self, features: Tensor) -> Tensor:
+    def judged(self, features: Tensor, tagged_BHW: Tensor | None = None) -> Tensor:
         """Return logits of the classes' presence (B, K) from the last part's map."""
-        scores: Tensor = self.scores(self.dropout(features).mean(dim=(2, 3), keepdim=True))
+        features = self.dropout(features)
+        if tagged_BHW is None:
+            mean = features.mean(dim=(2, 3), keepdim=True)
+        else:
+            weights = shares(tagged_BHW, features)
+            total = weights.sum(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+            mean = (features * weights).sum(dim=(2, 3), keepdim=True) / total
+        scores: Tensor = self.scores(mean)
         return scores.flatten(1)
+
+
+def shares(tagged_BHW: Tensor, like_BChw: Tensor) -> Tensor:
+    """Return which share of each cell of a map is tagged, float, shape (B, 1, h, w)."""
+    tagged = tagged_BHW[:, None].to(like_BChw.dtype)
+    return functional.adaptive_avg_pool2d(tagged, (like_BChw.shape[2], like_BChw.shape[3]))

@@ -32,7 +32,11 @@ LUMINANCE: Final = (0.299, 0.587, 0.114)
 
 
 def pseudo_masks(
-    classifier: Classifier, seen: Tensor, presence_BK: Tensor, excluded_BHW: Tensor | None = None
+    classifier: Classifier,
+    seen: Tensor,
+    presence_BK: Tensor,
+    tagged_BHW: Tensor | None = None,
+    excluded_BHW: Tensor | None = None,
 ) -> Tensor:
     """Return labels of pixels by what each part of a classifier looks at.
 
@@ -47,8 +51,10 @@ def pseudo_masks(
         Images as the classifier sees them.
     presence_BK : Tensor of int64
         1 where a class occurs, 0 where not; where it is ``IGNORE_INDEX``, the classifier decides.
+    tagged_BHW : Tensor of bool, optional
+        Pixels that the presence is about; all others get no label.
     excluded_BHW : Tensor of bool, optional
-        Pixels that get no label, e.g. ``white_areas``.
+        Pixels that get no label, either, e.g. ``white_areas``.
 
     Returns
     -------
@@ -59,15 +65,17 @@ def pseudo_masks(
     ----------
     Han et al. 2022, pseudo masks. There such pixels fall to the first class.
     """
-    chances_BK, maps = class_maps(classifier, seen)
+    chances_BK, maps = class_maps(classifier, seen, tagged_BHW)
     known = presence_BK != IGNORE_INDEX
     present = torch.where(known, presence_BK == 1, chances_BK > PRESENT_ABOVE)
     masks = [_labels(one, present, seen.shape[2:]) for one in reversed(maps)]
     labels = torch.stack(masks, dim=1)
+    if tagged_BHW is not None:
+        labels = labels.masked_fill(~tagged_BHW[:, None], IGNORE_INDEX)
     return labels if excluded_BHW is None else labels.masked_fill(excluded_BHW[:, None], IGNORE_INDEX)
 
 
-def class_maps(classifier: Classifier, seen: Tensor) -> tuple[Tensor, list[Tensor]]:
+def class_maps(classifier: Classifier, seen: Tensor, tagged_BHW: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
     """Return the probabilities of the classes (B, K), and for each part where they come from, (B, K, h, w).
 
     References
@@ -82,7 +90,7 @@ def class_maps(classifier: Classifier, seen: Tensor) -> tuple[Tensor, list[Tenso
         taps[0].requires_grad_()
         for part in others:
             taps.append(part(taps[-1]))
-        chances_BK = classifier.judged(taps[-1]).sigmoid()
+        chances_BK = classifier.judged(taps[-1], tagged_BHW).sigmoid()
         by_class = [_activation(chances_B, taps) for chances_B in chances_BK.unbind(dim=1)]
     return chances_BK.detach(), [torch.stack(maps, dim=1) for maps in zip(*by_class, strict=True)]
 

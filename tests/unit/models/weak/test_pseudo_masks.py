@@ -56,11 +56,22 @@ def test_where_presence_is_not_known_the_classifier_decides() -> None:
 
 
 @torch.no_grad()
+def test_pixels_outside_of_what_is_tagged_get_no_label() -> None:
+    tagged = torch.zeros(1, 4, 12, dtype=torch.bool)
+    tagged[0, 2:] = True
+
+    masks = pseudo_masks(_color_classifier(), _flag(), torch.tensor([[1, 1, 0]]), tagged)
+
+    assert (masks[:, :, :2] == IGNORE_INDEX).all()
+    assert (masks[:, :, 2:] != IGNORE_INDEX).any()
+
+
+@torch.no_grad()
 def test_excluded_pixels_get_no_label() -> None:
     excluded = torch.zeros(1, 4, 12, dtype=torch.bool)
     excluded[0, :2] = True
 
-    masks = pseudo_masks(_color_classifier(), _flag(), torch.tensor([[1, 1, 0]]), excluded)
+    masks = pseudo_masks(_color_classifier(), _flag(), torch.tensor([[1, 1, 0]]), excluded_BHW=excluded)
 
     assert (masks[:, :, :2] == IGNORE_INDEX).all()
     assert set(masks[:, :, 2:].unique().tolist()) == {0, 1, IGNORE_INDEX}
