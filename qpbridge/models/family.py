@@ -167,6 +167,19 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TagReading:
+    """How tags of areas are taken.
+
+    Parameters
+    ----------
+    is_absence_asserted : bool
+        Whether a class that they do not name is absent; otherwise nothing is known of it.
+    """
+
+    is_absence_asserted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """What a network says of a place as a whole.
 
@@ -241,8 +254,8 @@ class Family(Generic[ConfigT]):
         For a network and its configuration, its ``Survey``, or None where that variant has none.
     stages : callable or None
         For a configuration, the parts of training in their order, the last one judged by pixels; None for a single one.
-    learns_tags : callable
-        For a configuration, whether it learns from tags of areas; otherwise from labelled pixels.
+    tags : callable
+        For a configuration, how it takes tags of areas; None for one that learns from labelled pixels.
     """
 
     name: str
@@ -267,7 +280,7 @@ class Family(Generic[ConfigT]):
     decoding: Callable[[ConfigT], str] | None = None
     survey: Callable[[nn.Module, ConfigT], Survey | None] | None = None
     stages: Callable[[ConfigT], tuple[Stage, ...]] | None = None
-    learns_tags: Callable[[ConfigT], bool] = lambda _config: False
+    tags: Callable[[ConfigT], TagReading | None] = lambda _config: None
 
     def __post_init__(self) -> None:
         assert (self.loss is None) is (self.stages is not None)

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from qpbridge.core.objects import REGION_CLASS, ObjectKind, PathClass, PathObject
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
 from qpbridge.models.spec import ModelClass
-from qpbridge.vector.labels import UNLABELLED, LabelRule, Subject, class_label, is_learnt, label_rule, labels_pixels
+from qpbridge.vector.labels import (
+    UNLABELLED,
+    LabelRule,
+    Subject,
+    class_label,
+    is_learnt,
+    label_rule,
+    labels_pixels,
+    tag_label,
+)
 
 UNLABELLED_CLASS = ModelClass(name=UNLABELLED, color_rgb=(200, 200, 200), is_written=False)
 """Extra class of what is not annotated inside ``Region*`` where a project has no "Background"; never written."""
@@ -16,6 +25,9 @@ UNLABELLED_CLASS = ModelClass(name=UNLABELLED, color_rgb=(200, 200, 200), is_wri
 
 NUCLEUS_CLASS = ModelClass(name="Nucleus", color_rgb=(90, 60, 160))
 """Of nuclei that have no class."""
+
+UNKNOWN_RGB = (128, 128, 128)
+"""Of a class that the project does not list."""
 
 _NUCLEUS_KINDS = frozenset({ObjectKind.CELL, ObjectKind.DETECTION})
 
@@ -36,6 +48,10 @@ class ClassChoice:
         What they are classes of.
     nucleus : int or None
         Label of nuclei without a class.
+    learns_tags : bool
+        Whether tags of areas are learned from, and not labelled pixels.
+    is_absence_asserted : bool
+        Whether a class that tags do not name is absent; otherwise nothing is known of it.
     """
 
     classes: tuple[ModelClass, ...]
@@ -43,6 +59,8 @@ class ClassChoice:
     region_class: str = REGION_CLASS
     subject: Subject = Subject.TISSUE
     nucleus: int | None = None
+    learns_tags: bool = False
+    is_absence_asserted: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,6 +76,7 @@ class ClassChoice:
             region_class=self.region_class,
             subject=self.subject,
             nucleus=self.nucleus,
+            is_absence_asserted=self.is_absence_asserted,
         )
 
 
@@ -151,6 +170,58 @@ def choose_nucleus_classes(
         subject=Subject.NUCLEI,
         nucleus=names.index(NUCLEUS_CLASS.name) if NUCLEUS_CLASS.name in names else None,
     )
+
+
+def choose_tagged_classes(
+    tags: Sequence[str],
+    project_classes: Sequence[PathClass],
+    requested: Sequence[str] | None,
+    region_class: str = REGION_CLASS,
+) -> ClassChoice:
+    """Choose the classes to train from tags.
+
+    Parameters
+    ----------
+    tags : sequence of str
+        All that there are.
+    project_classes, requested, region_class
+        As for ``choose_classes``. A tag that differs from a class only by case or blanks names that class.
+
+    Raises
+    ------
+    NoAnnotationError
+        If nothing is tagged, or nothing with a requested class.
+    TooFewClassesError
+        If fewer than two classes are left.
+    """
+    listed = [item.name for item in project_classes]
+    names: dict[str, None] = {}
+    for tag in tags:
+        label = tag_label(tag, listed)
+        name = tag if label is None else listed[label]
+        if not PathClass(name, UNKNOWN_RGB).is_ignored:
+            names[name] = None
+    if not names:
+        raise NoAnnotationError(
+            f"the project has no tags to learn from: name the tissues of areas in QuPath, as '{region_class}: Tumor:"
+            " Stroma' or by metadata 'tissues = Tumor, Stroma', and save; or take them from class polygons with --set"
+            " supervision=polygons"
+        )
+    in_order = [name for name in listed if name in names] + sorted(name for name in names if name not in listed)
+    chosen = list(dict.fromkeys(requested or in_order))
+    if missing := [name for name in chosen if all(tag_label(tag, [name]) is None for tag in names)]:
+        raise NoAnnotationError(
+            f"no area is tagged with {', '.join(map(repr, missing))}; tagged are: {', '.join(map(repr, in_order))}."
+            " Tag areas with it in QuPath and save the project, or leave it out of --classes"
+        )
+    if len(chosen) < 2:
+        raise TooFewClassesError(
+            f"two classes or more are needed to tell apart, but areas are only tagged with '{chosen[0]}': tag another"
+            " class in QuPath, and save"
+        )
+    known = {name: PathClass(name, UNKNOWN_RGB) for name in chosen} | {item.name: item for item in project_classes}
+    classes = tuple(_model_class(name, known) for name in chosen)
+    return ClassChoice(classes=classes, background=None, region_class=region_class, learns_tags=True)
 
 
 def _check_annotated(names: Sequence[str], annotated: Sequence[PathClass]) -> None:

@@ -307,7 +307,7 @@ def image_tags(metadata: Mapping[str, str], tags: Sequence[str], class_names: Se
         Classes that a tag may name.
     """
     stated = _stated_tissues(metadata)
-    named = [tag for tag in tags if _tag_label(tag, class_names) is not None]
+    named = [tag for tag in tags if tag_label(tag, class_names) is not None]
     return None if stated is None and not named else tuple(dict.fromkeys((*(stated or ()), *named)))
 
 
@@ -370,7 +370,8 @@ def _stated_tissues(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     return tuple(name.strip() for value in stated for name in _SEPARATORS.split(value) if name.strip())
 
 
-def _tag_label(tag: str, class_names: Sequence[str]) -> int | None:
+def tag_label(tag: str, class_names: Sequence[str]) -> int | None:
+    """Return the position of the class that a tag names, or of its nearest base class; None where it names none."""
     exact = class_label(PathClass(tag, _NO_COLOR), class_names)
     if exact is not None:
         return exact
@@ -384,7 +385,7 @@ def _folded(name: str) -> str:
 
 
 def _tagged_area(geometry: BaseGeometry, tags: Sequence[str], rule: LabelRule) -> TaggedArea:
-    labels = {tag: _tag_label(tag, rule.class_names) for tag in tags}
+    labels = {tag: tag_label(tag, rule.class_names) for tag in tags}
     present = {label for label in labels.values() if label is not None}
     absent = False if rule.is_absence_asserted else None
     # Nobody tags glass: of the rest of complete areas nothing is known unless it is named.

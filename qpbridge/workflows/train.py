@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
 from qpbridge.workflows.entries.sources import Source, open_told, sources_in
 from qpbridge.workflows.learning.keeping import checkpoints_of
+from qpbridge.workflows.learning.masks import masks_folder, write_masks
 from qpbridge.workflows.learning.material import Material, Plan, gather_material, project_of
 from qpbridge.workflows.learning.rounds import Progression, beginning_of, load_base, plan_of, progression
 from qpbridge.workflows.learning.staining import normalized
@@ -71,6 +73,10 @@ class TrainReport:
         Entries that could not be used.
     progression : Progression or None
         What a round of review changed, where training went on from a model.
+    pseudo_masks : Path or None
+        Folder with what a first stage labelled for the second one, as GeoJSON; None for trainings of one stage.
+    is_judged_by_people : bool
+        Whether people labelled the validation pixels, and not the first stage.
     backend : Backend
         What read the project.
     """
@@ -91,12 +97,15 @@ class TrainReport:
     failures: tuple[Failure, ...] = ()
     backend: Backend = field(default_factory=Backend)
     progression: Progression | None = None
+    pseudo_masks: Path | None = None
+    is_judged_by_people: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return {
             **asdict(self),
             "bundle": str(self.bundle),
+            "pseudo_masks": None if self.pseudo_masks is None else str(self.pseudo_masks),
             "mean_iou": None if math.isnan(self.mean_iou) else self.mean_iou,
         }
 
@@ -163,6 +172,8 @@ def train(request: TrainRequest, progress: Progress) -> TrainReport:
         progression=None
         if base is None or fitted.before is None
         else progression(base, names, provenance.annotated_area_um2, fitted.before, fitted.best),
+        pseudo_masks=masks_folder(request.out) if len(plan.family.course(plan.config)) > 1 else None,
+        is_judged_by_people=fitted.is_judged_by_people,
     )
 
 
@@ -209,7 +220,8 @@ def _fit(
     trainer = Trainer(plan.family, spec, recipe, runtime, seed, weights=weights)
     trainer.join(team)
     checkpoints = checkpoints_of(plan, material, None if base is None else base.digest)
-    fitted = trainer.fit(material.training, material.validation, maker, progress, checkpoints)
+    show = partial(write_masks, masks_folder(plan.request.out), opened=material.opened, spec=spec, progress=progress)
+    fitted = trainer.fit(material.training, material.validation, maker, progress, checkpoints, show)
     checkpoints.clear()
     return fitted
 
@@ -241,6 +253,7 @@ def _provenance(plan: Plan, material: Material, fitted: Fitted, base: Bundle | N
     for position in {patch.slide for patch in material.training.patches}:
         areas.update(material.opened[position].areas_um2)
     matrix = fitted.confusion
+    split = "validation" if fitted.is_judged_by_people else "validation, by the first stage's pseudo masks"
     by_class = {f"IoU {name}": value for name, value in _by_class(matrix.class_names, matrix.iou.tolist()).items()}
     return Provenance(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -251,7 +264,7 @@ def _provenance(plan: Plan, material: Material, fitted: Fitted, base: Bundle | N
         training_entries=_names(material.opened, material.training),
         validation_entries=_names(material.opened, material.validation),
         annotated_area_um2={name: areas[name] for name in matrix.class_names if name in areas},
-        metrics=(SplitMetrics(split="validation", values={"mean IoU": matrix.mean_iou, **by_class}),),
+        metrics=(SplitMetrics(split=split, values={"mean IoU": matrix.mean_iou, **by_class}),),
         parent_digest=None if base is None else base.digest,
     )
 

@@ -31,6 +31,7 @@ from qpbridge.models.family import (
     Family,
     Outputs,
     Stage,
+    TagReading,
     Targets,
     Truth,
     Views,
@@ -265,6 +266,11 @@ def encoder(config: WeakTissueConfig) -> Encode:
     return encode
 
 
+def tags(config: WeakTissueConfig) -> TagReading | None:
+    """Return how tags are taken; None where class polygons say which classes occur."""
+    return TagReading(is_absence_asserted=config.absence == "asserted") if config.supervision == "tags" else None
+
+
 def stages(config: WeakTissueConfig) -> tuple[Stage, ...]:
     """Return both stages: which classes occur, then where, as the first one's maps have it."""
 
@@ -382,5 +388,5 @@ WEAK_TISSUE: Final = Family(
     asks_for=frozenset({"tags", "masks"}),
     encoder=encoder,
     stages=stages,
-    learns_tags=lambda config: config.supervision == "tags",
+    tags=tags,
 )

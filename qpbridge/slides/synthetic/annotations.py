@@ -101,7 +101,7 @@ def region_annotations(
     return tuple(objects)
 
 
-def tags(slide: SyntheticSlide, count: int = 24, size_um: float = 250.0, seed: int = 0) -> tuple[PathObject, ...]:
+def tags(slide: SyntheticSlide, count: int = 24, size_um: float = 128.0, seed: int = 0) -> tuple[PathObject, ...]:
     """Tag squares with the tissues that they show, as derived classes: ``Region*: Stroma: Tumor``.
 
     A tissue counts as shown from 1 % of the square's pixels on. Glass is no tissue; squares without any have

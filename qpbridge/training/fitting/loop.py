@@ -17,7 +17,7 @@ from qpbridge.models.family import Family
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import ModelSpec
 from qpbridge.training.fitting.checkpoints import Checkpoint, CheckpointFile
-from qpbridge.training.fitting.course import Best, Course, Samples, Setting
+from qpbridge.training.fitting.course import Course, Samples, Setting
 from qpbridge.training.fitting.curves import EpochRecord
 from qpbridge.training.fitting.labelling import Made, made_labels
 from qpbridge.training.patches import PatchSet
@@ -41,6 +41,8 @@ class Fitted:
         Of the best epoch on the validation patches.
     before : EpochRecord or None
         Epoch 0: the weights that training went on from, where it did.
+    is_judged_by_people : bool
+        Whether people labelled the validation pixels, and not the network itself in an earlier stage.
     """
 
     network: nn.Module
@@ -48,6 +50,7 @@ class Fitted:
     best: EpochRecord
     confusion: ConfusionMatrix
     before: EpochRecord | None = None
+    is_judged_by_people: bool = True
 
 
 class Trainer:
@@ -166,14 +169,14 @@ class Trainer:
     ) -> Fitted:
         left = None if checkpoints is None else checkpoints.load(progress)
         records = [] if left is None else [EpochRecord.of(record) for record in left.facts["earlier"]]
-        network, best, before = self._network, None, None
+        network, best, before, by_people = self._network, None, None, True
         for number in range(1 if left is None else left.facts["stage"], len(self._stages) + 1):
             stage, later = self._stages[number - 1], self._stages[number:]
             if stage.label is not None:
                 if left is not None:
                     network.load_state_dict(left.part("network"))
                 made = made_labels(self._setting, stage, network, samples, progress)
-                samples = made.samples
+                samples, by_people = made.samples, made.is_judged_by_people
                 if show is not None:
                     show(made)
             with Course(self._setting, stage, samples, network, number=number, first=len(records) + 1) as course:
@@ -187,7 +190,15 @@ class Trainer:
             records, best, before = [*records, *course.records], course.best, course.before
             left = None
         assert best is not None
-        return _fitted(network, records, best, before)
+        assert isinstance(best.tally, ConfusionMatrix)
+        return Fitted(
+            network=network.cpu().eval(),
+            records=tuple(records),
+            best=best.record,
+            confusion=best.tally,
+            before=before,
+            is_judged_by_people=by_people,
+        )
 
 
 def _saving(
@@ -200,14 +211,3 @@ def _saving(
         checkpoints.save(replace(checkpoint, facts={**checkpoint.facts, **facts}), progress)
 
     return save
-
-
-def _fitted(network: nn.Module, records: Sequence[EpochRecord], best: Best, before: EpochRecord | None) -> Fitted:
-    assert isinstance(best.tally, ConfusionMatrix)
-    return Fitted(
-        network=network.cpu().eval(),
-        records=tuple(records),
-        best=best.record,
-        confusion=best.tally,
-        before=before,
-    )

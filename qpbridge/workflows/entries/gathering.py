@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from qpbridge.core.objects import REGION_CLASS, PathClass, PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.errors import NoAnnotationError
 from qpbridge.training.classes import ClassChoice
 from qpbridge.training.patches import LabelledSlide
+from qpbridge.training.tagging import tagged_areas_px
 from qpbridge.vector.instances.painting import single_nuclei
-from qpbridge.vector.labels import Subject, read_labels, visible_areas_px
+from qpbridge.vector.labels import Subject, image_tags, read_labels, tags_of, visible_areas_px
 from qpbridge.workflows.entries.failures import Failure, Failures
 from qpbridge.workflows.entries.findings import without_findings
 from qpbridge.workflows.entries.sources import Source
@@ -32,12 +34,19 @@ class OpenedSlide:
     slide : LabelledSlide
         Pixels and labelled shapes.
     areas_um2 : mapping of str to float
-        Area that teaches each class of the model, µm².
+        Area that teaches each class of the model, µm²; tagged with it, where tags are learned from.
     """
 
     source: Source
     slide: LabelledSlide
     areas_um2: Mapping[str, float]
+
+
+class _Notes(TypedDict, total=False):
+    """What an entry says of its image as a whole."""
+
+    metadata: Mapping[str, str]
+    tags: Sequence[str]
 
 
 class Gathering:
@@ -98,8 +107,15 @@ class Gathering:
         """Classes as listed in the project."""
         return next((source.project.classes for source, _ in self._objects if source.project is not None), ())
 
+    def tags(self, region_class: str) -> list[str]:
+        """Return all tags of areas and of whole images."""
+        drawn = [tag for item in self.objects for tag in tags_of(item, region_class) or ()]
+        known = [*(one.name for one in self.project_classes), *drawn]
+        entries = [source.entry for source, _ in self._objects if source.entry is not None]
+        return [*drawn, *(tag for one in entries for tag in image_tags(one.metadata, one.tags, known) or ())]
+
     def open(self, model_mpp: float, choice: ClassChoice, stack: contextlib.ExitStack) -> list[OpenedSlide]:
-        """Open the slides that have labelled shapes.
+        """Open the slides that have labelled shapes, or tagged areas where these are learned from.
 
         Parameters
         ----------
@@ -115,11 +131,11 @@ class Gathering:
         SlideNotFoundError, DamagedSlideError, UnsupportedImageError, SlideMismatchError, PixelSizeMissingError
             If no slide at all can be used; the first one's cause.
         NoAnnotationError
-            If no slide has labelled shapes.
+            If no slide has any.
         """
         opened: list[OpenedSlide] = []
         for source, objects in self._objects:
-            if not read_labels(objects, choice.rule).shapes:
+            if not _teaches(source, objects, choice):
                 continue
             with self._failures.kept(source.label):
                 opened.append(self._open(source, objects, model_mpp, choice, stack))
@@ -142,12 +158,15 @@ class Gathering:
                 f"{source.label} has pixels of {calibration.mpp_x:.3g} µm, the model sees {model_mpp:.3g} µm: what is"
                 " to be learnt may not be seen there; give the model coarser pixels with --set mpp=..."
             )
-        labelled = read_labels(objects, choice.rule, bounds=opened.region)
+        labelled = read_labels(objects, choice.rule, bounds=opened.region, **_notes(source))
         if labelled.mended:
             self._progress.warn(f"{source.label}: {labelled.mended} self-crossing annotations mended")
         if labelled.outside:
             self._progress.warn(f"{source.label}: {labelled.outside} annotations outside the image left out")
-        areas_px = visible_areas_px(labelled.shapes, opened.region)
+        if choice.learns_tags:
+            areas_px = tagged_areas_px(labelled.tagged, opened.region)
+        else:
+            areas_px = visible_areas_px(labelled.shapes, opened.region)
         return OpenedSlide(
             source=source,
             slide=LabelledSlide(
@@ -156,6 +175,19 @@ class Gathering:
                 calibration=calibration.fitted_to(model_mpp),
                 shapes=labelled.shapes,
                 nuclei=single_nuclei(labelled.shapes, choice.background) if choice.subject is Subject.NUCLEI else (),
+                tagged=labelled.tagged if choice.learns_tags else (),
             ),
             areas_um2={choice.names[label]: area * calibration.pixel_area_um2 for label, area in areas_px.items()},
         )
+
+
+def _notes(source: Source) -> _Notes:
+    return _Notes() if source.entry is None else _Notes(metadata=source.entry.metadata, tags=source.entry.tags)
+
+
+def _teaches(source: Source, objects: Sequence[PathObject], choice: ClassChoice) -> bool:
+    labels = read_labels(objects, choice.rule)
+    if not choice.learns_tags:
+        return bool(labels.shapes)
+    of_image = None if source.entry is None else image_tags(source.entry.metadata, source.entry.tags, choice.names)
+    return bool(labels.tagged) or of_image is not None

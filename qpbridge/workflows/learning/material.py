@@ -13,18 +13,19 @@ from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.objects import BACKGROUND_CLASS
 from qpbridge.core.progress import Progress
 from qpbridge.errors import NoAnnotationError, NothingToTrainError, TooFewClassesError
-from qpbridge.models.family import Family
+from qpbridge.models.family import Family, TagReading
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import FamilyConfig, ModelSpec
 from qpbridge.qupath.project import Project
 from qpbridge.training.balancing import Counts
-from qpbridge.training.classes import ClassChoice, choose_classes, choose_nucleus_classes
+from qpbridge.training.classes import ClassChoice, choose_classes, choose_nucleus_classes, choose_tagged_classes
 from qpbridge.training.patches import LabelledSlide, Labels, Patch, PatchSet
 from qpbridge.training.splitting import held_back_patches, held_back_slides
 from qpbridge.vector.labels import Subject, labels_pixels
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.entries.gathering import Gathering, OpenedSlide
 from qpbridge.workflows.entries.sources import sources_in
+from qpbridge.workflows.learning.tagged import split_tagged
 from qpbridge.workflows.requests import TrainRequest
 
 
@@ -90,6 +91,8 @@ def gather_material(plan: Plan, gathering: Gathering, stack: contextlib.ExitStac
         If the annotations do not suffice.
     """
     request = plan.request
+    if (reading := plan.family.tags(plan.config)) is not None:
+        return _tagged_material(plan, reading, gathering, stack, progress)
     choose = {Subject.TISSUE: choose_classes, Subject.NUCLEI: choose_nucleus_classes}[plan.family.subject]
     choice = choose(gathering.objects, gathering.project_classes, request.classes, request.region_class)
     spec = plan.family.spec(plan.config, choice.classes)
@@ -101,6 +104,21 @@ def gather_material(plan: Plan, gathering: Gathering, stack: contextlib.ExitStac
         spec = plan.family.spec(plan.config, choice.classes)
         training, validation = _split(plan, spec, opened, held_back, progress)
     _check_learnable(training, spec)
+    return Material(opened=opened, spec=spec, training=training, validation=validation)
+
+
+def _tagged_material(
+    plan: Plan, reading: TagReading, gathering: Gathering, stack: contextlib.ExitStack, progress: Progress
+) -> Material:
+    request = plan.request
+    tags = gathering.tags(request.region_class)
+    choice = choose_tagged_classes(tags, gathering.project_classes, request.classes, request.region_class)
+    choice = replace(choice, is_absence_asserted=reading.is_absence_asserted)
+    spec = plan.family.spec(plan.config, choice.classes)
+    opened = gathering.open(spec.views[0].fov.mpp, choice, stack)
+    held_back = _named(request, opened, gathering.failures, progress)
+    share = plan.recipe.validation_share
+    training, validation = split_tagged([one.slide for one in opened], spec, held_back, share, request.seed, progress)
     return Material(opened=opened, spec=spec, training=training, validation=validation)
 
 

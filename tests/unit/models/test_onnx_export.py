@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, object]] = {
     "dmmn": {"width": 2, "patch_px": 64, "norm": "batch", "extra_outputs": 1},
     "multiscale": {"backbone": "light", "width": 2, "patch_px": 64, "norm": "batch"},
     "foveation": {"segmenter": "unet", "width": 2, "patch_px": 32, "fields_px": (32, 64)},
+    "weak_tissue": {"classifier": "light", "segmenter": "light", "width": 4, "patch_px": 32},
 }
 """Settings that make the networks of each family small."""
 
@@ -54,6 +55,7 @@ def _views(spec: ModelSpec, batch: int) -> dict[str, torch.Tensor]:
         ("foveation-mean", {"pixels": "density"}),
         ("foveation-argmax", {}),
         ("foveation-random", {}),
+        ("weak_tissue-multi_layer", {"pixels": "density"}),
     ],
 )
 @torch.no_grad()

@@ -124,6 +124,8 @@ def test_the_listing_holds_the_published_counts_views_and_heads() -> None:
         # the module and HRNetV2-W48 with its head, or the latter alone
         **{f"foveation-{name}": 17_450 + 66_492_604 for name in ("mean", "gumbel", "argmax")},
         **{f"foveation-{name}": 66_492_604 for name in ("fixed", "random", "average")},
+        # classifier and segmenter
+        **{f"weak_tissue-{name}": 105_087_296 + 59_339_940 for name in ("multi_layer", "single_layer")},
     }
     m3 = next(item for item in listed if item["variant"] == "dmmn-m3")
     assert m3["family"] == "dmmn"

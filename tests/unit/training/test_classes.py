@@ -7,7 +7,14 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject, Plane
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
-from qpbridge.training.classes import UNLABELLED_CLASS, ClassChoice, choose_classes, choose_nucleus_classes
+from qpbridge.training.classes import (
+    UNKNOWN_RGB,
+    UNLABELLED_CLASS,
+    ClassChoice,
+    choose_classes,
+    choose_nucleus_classes,
+    choose_tagged_classes,
+)
 from qpbridge.vector.labels import LabelRule, Subject
 
 RED, GREEN, BLUE, GRAY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90)
@@ -204,3 +211,38 @@ def test_a_project_without_nuclei_is_refused() -> None:
         choose_nucleus_classes([], [], None)
     with pytest.raises(NoAnnotationError, match="'Stroma'"):
         choose_nucleus_classes([nucleus(ObjectKind.CELL, "Tumor")], [], ["Stroma"])
+
+
+def test_tags_name_the_classes_whatever_their_case() -> None:
+    choice = choose_tagged_classes(["stroma", "Fat", "Tumor", "Ignore*", "Fat"], PROJECT_CLASSES, None)
+
+    assert [(item.name, item.color_rgb) for item in choice.classes] == [
+        ("Tumor", RED),
+        ("Stroma", GREEN),
+        ("Fat", UNKNOWN_RGB),
+    ]
+    assert choice.learns_tags
+    assert choice.background is None
+    assert choice.rule.is_absence_asserted
+
+
+def test_a_request_chooses_among_the_tags() -> None:
+    choice = choose_tagged_classes(["Stroma", "Fat", "Tumor: Positive"], PROJECT_CLASSES, ["Fat", "Tumor"])
+
+    assert choice.names == ("Fat", "Tumor")
+
+
+@pytest.mark.parametrize(
+    ("tags", "requested", "error", "told"),
+    [
+        ([], None, NoAnnotationError, "supervision=polygons"),
+        (["Ignore*"], None, NoAnnotationError, "no tags"),
+        (["Tumor"], ["Tumor", "Fat"], NoAnnotationError, "tagged with 'Fat'; tagged are: 'Tumor'"),
+        (["Tumor"], None, TooFewClassesError, "only tagged with 'Tumor'"),
+    ],
+)
+def test_tags_that_do_not_suffice_are_refused(
+    tags: list[str], requested: list[str] | None, error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        choose_tagged_classes(tags, PROJECT_CLASSES, requested)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from qpbridge.errors import CancelledError
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.patches import LabelledSlide, Labels, Patch
+from qpbridge.vector.labels import TaggedArea
 
 FOV = FieldOfView(size_px=20, mpp=0.5)
 QUIET = SilentProgress()
@@ -198,3 +201,19 @@ def test_the_search_tells_how_far_it_is_and_can_be_stopped() -> None:
         labels.find(20, 0.01, progress)
 
     assert progress.steps == [(1, 30), (2, 30)]
+
+
+def test_a_patch_of_a_tagged_area_knows_what_occurs_and_where() -> None:
+    area = TaggedArea(geometry=box(10, 10, 20, 30), presence=(True, False, None))
+    slide = replace(labelled_slide(), tagged=(area,))
+    labels, patch = Labels([slide], FOV, 3), Patch(slide=0, center_px=(20, 20), area=0)
+
+    presence, tagged = labels.presence(patch), labels.tagged(patch, FOV)
+
+    assert presence is not None
+    assert presence.tolist() == [1, 0, IGNORE_INDEX]
+    assert tagged is not None
+    assert tagged[:, :10].all()
+    assert not tagged[:, 10:].any()
+    untagged = Patch(slide=0, center_px=(20, 20))
+    assert labels.presence(untagged) is labels.tagged(untagged, FOV) is labels.masks(patch, FOV) is None

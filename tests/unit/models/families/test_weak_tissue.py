@@ -1,12 +1,13 @@
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.errors import InvalidValueError
 from qpbridge.models.families import weak_tissue
 from qpbridge.models.families.weak_tissue import WeakTissue, WeakTissueConfig
-from qpbridge.models.family import MASKS
+from qpbridge.models.family import LABELS, MASKS, TagReading, Truth, Views
 from qpbridge.models.registry import configure
 
 TINY: dict[str, object] = {"classifier": "light", "segmenter": "light", "width": 4, "patch_px": 48}
@@ -142,3 +143,84 @@ def test_the_small_preset_is_a_light_network() -> None:
     network = WeakTissue(config, 4)
 
     assert sum(p.numel() for p in network.parameters()) < 3_000_000
+
+
+def _truth(**known: object) -> Truth:
+    labels = np.full((10, 10), IGNORE_INDEX, np.uint8)
+    labels[:5], labels[5, :2] = 2, 1
+    return Truth(**{"labels": labels, "mpp": 1.0, "classes": 3, **known})  # type: ignore[arg-type]
+
+
+def test_tags_and_their_area_are_targets() -> None:
+    tagged = np.zeros((10, 10), np.bool_)
+    presence = np.array([1, 0, IGNORE_INDEX])
+
+    targets = weak_tissue.encoder(WeakTissueConfig())(_truth(presence=presence, tagged=tagged))
+
+    assert targets["presence"] is presence
+    assert targets["tagged"] is tagged
+    assert MASKS not in targets
+
+
+def test_polygons_say_what_occurs_where_they_lie() -> None:
+    targets = weak_tissue.encoder(WeakTissueConfig(presence_min_share=0.05))(_truth())
+
+    # Of class 1 there is too little to say that it occurs, or that it does not.
+    assert targets["presence"].tolist() == [0, IGNORE_INDEX, 1]
+    assert targets["tagged"].sum() == 52
+
+
+def test_masks_of_a_first_stage_are_targets_of_the_second() -> None:
+    masks = np.full((3, 10, 10), 2, np.uint8)
+
+    targets = weak_tissue.encoder(WeakTissueConfig())(_truth(masks=masks))
+
+    assert targets[MASKS].dtype == np.int64
+    assert (targets[MASKS] == 2).all()
+
+
+def test_the_first_stage_pays_attention_in_training_alone() -> None:
+    classifier, segmenter = weak_tissue.stages(WeakTissueConfig(classifier_epochs=7))
+    heard: list[dict[str, object]] = []
+
+    class Recording(nn.Module):
+        def forward(self, views: Views, **how: object) -> Views:
+            heard.append(how)
+            return views
+
+    network = Recording()
+    for epoch in (0, 5):
+        classifier.run(network.train(), {}, {"tagged": torch.ones(1)}, epoch)
+    classifier.run(network.eval(), {}, {}, 5)
+    segmenter.run(network.train(), {}, {}, 0)
+    segmenter.run(network.eval(), {}, {}, 0)
+
+    assert [how.get("stage") for how in heard] == ["classifier"] * 3 + ["segmenter", None]
+    assert [how.get("threshold") for how in heard] == [None, pytest.approx(0.98**5), None, None, None]
+    assert (classifier.epochs, segmenter.epochs) == (7, None)
+    assert (classifier.judged_by, segmenter.judged_by) == ("presence", "pixels")
+
+
+def test_the_second_stage_learns_labels_of_people_where_there_are_no_masks() -> None:
+    logits, labels = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
+
+    by_labels = weak_tissue.segmenter_loss({"logits": logits}, {LABELS: labels}, torch.ones(3))
+    by_masks = weak_tissue.segmenter_loss(
+        {"logits": logits}, {MASKS: labels[:, None], LABELS: 2 - labels}, torch.ones(3)
+    )
+
+    torch.testing.assert_close(by_labels, by_masks)
+
+
+def test_tags_are_taken_as_the_configuration_says() -> None:
+    assert weak_tissue.tags(WeakTissueConfig()) == TagReading(is_absence_asserted=True)
+    assert weak_tissue.tags(WeakTissueConfig(absence="unknown")) == TagReading(is_absence_asserted=False)
+    assert weak_tissue.tags(WeakTissueConfig(supervision="polygons")) is None
+
+
+def test_nothing_is_dropped_where_that_is_turned_off() -> None:
+    dropped = [one.p for one in _network().modules() if isinstance(one, nn.Dropout | nn.Dropout2d)]
+    kept = [one.p for one in _network(dropout=False).modules() if isinstance(one, nn.Dropout | nn.Dropout2d)]
+
+    assert max(dropped) > 0
+    assert set(kept) == {0.0}

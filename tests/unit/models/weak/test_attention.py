@@ -59,3 +59,20 @@ def test_attention_changes_what_is_judged() -> None:
 
     assert not torch.allclose(plain, whole)
     assert not torch.allclose(whole, part)
+
+
+@torch.no_grad()
+def test_only_what_is_tagged_is_judged() -> None:
+    torch.manual_seed(0)
+    classifier, x = Classifier(light_parts(4), 32, 3).eval(), torch.rand(2, 3, 64, 64)
+    tagged = torch.zeros(2, 64, 64, dtype=torch.bool)
+    tagged[:, 16:48, 8:40] = True
+
+    found = classifier(x, None, tagged)
+
+    features = x
+    for part in classifier.parts:
+        features = part(features)
+    torch.testing.assert_close(found, classifier.judged(features[:, :, 2:6, 1:5]))
+    torch.testing.assert_close(classifier(x, 0.7, torch.ones_like(tagged)), classifier(x, 0.7))
+    assert torch.equal(classifier(x, None, torch.zeros_like(tagged)), torch.zeros(2, 3))
