@@ -140,7 +140,8 @@ class Columns:
         return self._where(nodes, lambda java_class: any(name.startswith(package) for name in java_class.lineage))
 
     def _where(self, nodes: Nodes, is_meant: Callable[[JavaClass], bool]) -> Truths:
-        meant = [is_meant(self.stream.java_class(number)) for number in range(self.stream.class_count)]
+        stream = self.stream
+        meant = [stream.is_described(one) and is_meant(stream.java_class(one)) for one in range(stream.class_count)]
         chosen: Truths = np.array([*meant, False], dtype=np.bool_)[self.class_numbers(nodes)]
         return chosen
 

@@ -132,6 +132,10 @@ class JavaStream:
         """How many classes are described."""
         return len(self._rows)
 
+    def is_described(self, number: int) -> bool:
+        """Tell whether a class is described to the end; behind what is whole, a damaged stream may begin another."""
+        return bool(self._rows[number][walking.BASES] > 0)
+
     def value(self, node: int) -> object:
         """Return what a node is.
 

@@ -45,7 +45,7 @@ _KIND, NODE, _CLASS, _STEP, LEFT = range(5)
 _TOP, _AWAITING, _DESCRIBING, _FIELDS, _ITEMS = range(5)
 # Columns of ``classes``; a part is a class of the lineage that brings content
 CLASS_NODE, CLASS_FLAGS, CLASS_PARENT, _SIZE, _OBJECTS, _OWN_PART = range(6)
-_NEXT_PART, _PARTS, ELEMENT, _UNREAD, _BASES = range(6, 11)
+_NEXT_PART, _PARTS, ELEMENT, _UNREAD, BASES = range(6, 11)
 
 HAS_WRITE_METHOD: Final = 0x01
 IS_SERIALIZABLE: Final = 0x02
@@ -216,7 +216,7 @@ def _read_class(scan: Scan) -> None:
         target = scan.handles[index]
         if scan.codes[target] == DESCRIPTION or scan.codes[target] == PROXY:
             number = scan.links[target]
-            if scan.classes[number, _BASES] > 0:
+            if scan.classes[number, BASES] > 0:
                 state[_GIVEN] = number + 1
                 state[POSITION] += 5
                 return
@@ -320,12 +320,12 @@ def _describe_last(scan: Scan, frame: Integers, parent: int) -> None:
     """Close a description, whose parts now are known, and give the class to the frame that asked for it."""
     state, classes, number = scan.state, scan.classes, frame[_CLASS]
     row = classes[number]
-    row[CLASS_PARENT], row[_OWN_PART], row[_BASES], state[_GIVEN] = parent, -1, 1, 0
+    row[CLASS_PARENT], row[_OWN_PART], row[BASES], state[_GIVEN] = parent, -1, 1, 0
     if parent >= 0:
-        row[_OWN_PART], row[_PARTS], row[_BASES] = (
+        row[_OWN_PART], row[_PARTS], row[BASES] = (
             classes[parent, _OWN_PART],
             classes[parent, _PARTS],
-            classes[parent, _BASES] + 1,
+            classes[parent, BASES] + 1,
         )
     has_items = row[CLASS_FLAGS] & (HAS_WRITE_METHOD | IS_SERIALIZABLE) == HAS_WRITE_METHOD | IS_SERIALIZABLE
     if not has_items:
@@ -333,7 +333,7 @@ def _describe_last(scan: Scan, frame: Integers, parent: int) -> None:
     if row[_SIZE] + row[_OBJECTS] > 0 or has_items:
         row[_NEXT_PART], row[_OWN_PART] = row[_OWN_PART], number
         row[_PARTS] += 1
-    if row[_BASES] > MAX_BASES:
+    if row[BASES] > MAX_BASES:
         _fail(scan, TOO_MANY_BASES, 0)
     _close(scan, frame)
     asking = scan.frames[state[DEPTH]]

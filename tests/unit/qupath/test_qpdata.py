@@ -384,6 +384,14 @@ def test_half_a_file_is_refused_with_its_end(data_dir):
         read_qpdata(data[: len(data) // 2])
 
 
+def test_a_class_that_is_cut_short_behind_the_end_does_no_harm(hierarchy):
+    made = hierarchy(children=1)
+    made.annotation()
+    made.no_class_and_shape()
+
+    assert len(read_qpdata(made.finish() + b"sr\x7f\xffA").objects) == 1
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     image=st.sampled_from(["slide_a", "slide_b", "stack_z3c2"]),
