@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from qpbridge.core.geometry import PixelCalibration
 from qpbridge.errors import InvalidValueError
 from qpbridge.evaluation.confusion import ConfusionMatrix
+from qpbridge.evaluation.instances import InstanceScores
 from qpbridge.v1 import job_pb2, model_pb2, objects_pb2, project_pb2, reports_pb2
 from qpbridge.wire.records import enum_number, enum_text, pack, unpack
 from qpbridge.workflows.entries.failures import Failure
 from qpbridge.workflows.evaluate import EntryScore, EvaluationReport
+from qpbridge.workflows.evaluating.scores import NucleiScore
 from qpbridge.workflows.export import ExportedEntry, ExportReport
 from qpbridge.workflows.inspecting.records import (
     ClassReport,
@@ -84,6 +87,12 @@ EVALUATED = EvaluationReport(
     failures=FAILURES,
     unlabelled=("z.svs",),
 )
+NUCLEI = NucleiScore(
+    scores=InstanceScores(true_objects=3, predicted_objects=2, matched=1, matched_iou=0.75, joint_px=3, either_px=4),
+    verdicts={"merged": 0, "split": 1, "found": 1, "missed": 1, "made_up": 0},
+    pictures=(Path("/out/a-0-0.png"),),
+)
+OF_NUCLEI = replace(EVALUATED, entries=(replace(EVALUATED.entries[0], nuclei=NUCLEI),))
 EXPORTED = ExportReport(
     out=Path("/out"),
     entries=(
@@ -153,6 +162,7 @@ def as_json(values: Any) -> Any:
         (reports_pb2.PredictReport, PREDICTED),
         (reports_pb2.UndoReport, UNDONE),
         (reports_pb2.EvaluateReport, EVALUATED),
+        (reports_pb2.EvaluateReport, OF_NUCLEI),
         (reports_pb2.ExportReport, EXPORTED),
         (reports_pb2.InspectReport, INSPECTED),
     ],
