@@ -33,12 +33,12 @@ class Decoding(Settings):
     """How markers become nuclei: they spread over the mask and end there, or, as published, lines between them cut
     the mask, and all pieces then grow by a pixel."""
 
-    mask_threshold: Share = 0.4
-    """What is more probable is nucleus (public program: 0.1, for targets that its resizing had made smaller). Below a
-    half, since where annotators and networks are unsure, a rim too wide costs less than one too narrow."""
+    mask_threshold: Share = 0.45
+    """What is more probable is nucleus (public program: 0.1, for targets that its resizing had made smaller). A little
+    below a half, since where annotators are unsure, a rim too wide costs less than one too narrow."""
 
-    marker_threshold: Share = 0.5
-    """What is more probable is marker (public program: 0.1)."""
+    marker_threshold: Share = 0.4
+    """What is more probable is marker (public program: 0.1); what this makes one, the next ones part again."""
 
     split_thresholds: tuple[Share, ...] = (0.6, 0.7, 0.8)
     """A marker that falls apart above one of these is as many markers, and a nucleus that was one becomes several (not
