@@ -130,6 +130,7 @@ class Labels:
         veils = [[_veil(patch, slide, fov) for patch in hidden if patch.slide == i] for i, slide in enumerate(slides)]
         self._indices = [ShapeIndex([*slide.shapes, *veil]) for slide, veil in zip(slides, veils, strict=True)]
         self._nuclei = [InstanceIndex(slide.nuclei) for slide in slides]
+        self._veils = [ShapeIndex([(shape, 0) for shape, _ in veil]) if veil else None for veil in veils]
 
     def of(self, patch: Patch, fov: FieldOfView | None = None) -> LabelMap:
         """Return the labels of a patch in a field of view, by default the finest, uint8, shape (size_px, size_px)."""
@@ -140,10 +141,15 @@ class Labels:
     def instances(self, patch: Patch, fov: FieldOfView) -> InstanceMap:
         """Return the number of the nucleus at each pixel, int32, shape (size_px, size_px); 0 for none.
 
-        Numbers count from 1 in the order of the slide's nuclei.
+        Numbers count from 1 in the order of the slide's nuclei. Where pixels are held back, there is none.
         """
         region = view_region(patch.center_px, fov, self._slides[patch.slide].calibration)
-        return self._nuclei[patch.slide].rasterize(region, fov.size_px, fov.size_px)
+        found = self._nuclei[patch.slide].rasterize(region, fov.size_px, fov.size_px)
+        veil = self._veils[patch.slide]
+        if veil is None:
+            return found
+        # A nucleus is known wherever it was drawn, so that unknown labels alone would not hide it.
+        return np.where(veil.rasterize(region, fov.size_px, fov.size_px) == 0, 0, found)
 
     def masks(self, patch: Patch, fov: FieldOfView) -> npt.NDArray[np.uint8] | None:
         """Return None: people label a pixel once."""

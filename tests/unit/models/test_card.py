@@ -53,6 +53,11 @@ def test_the_card_tells_data_area_metrics_seed_and_versions() -> None:
     assert "## Intended use and limits" in card
 
 
+def test_the_card_tells_where_validation_shares_images_with_training() -> None:
+    assert "held back" not in _card()
+    assert "areas held back of images" in _card(replace(PROVENANCE, validation_entries=("c.tif",)))
+
+
 def test_the_card_tells_that_stains_are_normalized() -> None:
     assert "first given the stains" not in _card()
     assert "(vahadane)" in _card(staining=Staining(method="vahadane", rows=()))

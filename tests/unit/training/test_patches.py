@@ -159,6 +159,23 @@ def test_what_is_held_back_is_unknown_and_nothing_else_changes() -> None:
     assert veiled.count(hidden[2]).tolist() == [0, 0]
 
 
+def test_nuclei_that_are_held_back_are_not_there() -> None:
+    slide = replace(labelled_slide((box(0, 0, 120, 100), 0)), nuclei=(box(20, 20, 44, 40), box(60, 60, 70, 70)))
+    hidden = Patch(slide=0, center_px=(50, 30))
+
+    veiled, open_ = Labels([slide], FOV, 2, [hidden]), Labels([slide], FOV, 2)
+
+    assert (veiled.instances(hidden, FOV) == 0).all()
+    assert (open_.instances(hidden, FOV) == 1).any()
+    beside = Patch(slide=0, center_px=(40, 30))
+    before, after = (one.instances(beside, FOV) for one in (open_, veiled))
+    np.testing.assert_array_equal(after[:, :10], before[:, :10])
+    assert (before[:, 10:14] == 1).all()
+    assert (after[:, 10:] == 0).all()
+    far = Patch(slide=0, center_px=(65, 65))
+    np.testing.assert_array_equal(veiled.instances(far, FOV), open_.instances(far, FOV))
+
+
 def test_patches_held_back_are_not_found_again_by_training() -> None:
     slide = labelled_slide((box(0, 0, 120, 100), 0))
     cells, _ = Labels([slide], FOV, 1).find(20, 0.01, QUIET)
