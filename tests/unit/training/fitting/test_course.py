@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 from qpbridge.core.progress import SilentProgress
 from qpbridge.errors import CancelledError
+from qpbridge.inference.device import Runtime
+from qpbridge.models.families.dmmn import DMMN, DmmnConfig
+from qpbridge.training.batching import collate
 from qpbridge.training.fitting.checkpoints import CheckpointFile
 from qpbridge.training.fitting.course import Course, Samples
 from qpbridge.training.fitting.labelling import Made
@@ -131,3 +135,38 @@ def test_what_training_goes_on_from_is_judged_as_the_last_stage_is(samples: Samp
     assert (fitted.before.epoch, fitted.before.stage) == (0, 2)
     assert fitted.before.class_iou == (0.5, 0.0)
     assert fitted.before.mean_iou == 0.25
+
+
+@pytest.mark.parametrize(("kind", "is_half"), [("cpu", False), ("cuda", True)])
+def test_gpus_compute_in_half_precision_and_cpus_do_not(
+    samples: Samples, kind: str, is_half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, torch.dtype, bool]] = []
+
+    @contextmanager
+    def autocast(device_type: str, dtype: torch.dtype, *, enabled: bool) -> Iterator[None]:
+        asked.append((device_type, dtype, enabled))
+        yield
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    course = Course(SETTING, FIRST, samples, TwoParts(), number=1, first=1)
+    course._setting = replace(SETTING, runtime=Runtime(device=torch.device(kind), is_bf16=True))
+    patch = samples.maker.plain(samples.training.patches[0], samples.training.labels)
+
+    batch = collate([patch], SPEC.views)
+    halved = replace(batch, views={name: view.bfloat16() for name, view in batch.views.items()})
+
+    outputs = course._run(TwoParts().bfloat16(), halved, 0)
+
+    assert asked == [(kind, torch.bfloat16, is_half)]
+    assert outputs["logits"].dtype == torch.float32
+
+
+def test_weights_lie_as_pixels_do() -> None:
+    spec = DMMN.spec(DmmnConfig(variant="unet", width=2, patch_px=32), SPEC.classes)
+
+    network = Trainer(DMMN, spec, RECIPE, SETTING.runtime, 0)._network
+
+    shaped = [weights for weights in network.parameters() if weights.ndim == 4]
+    assert shaped
+    assert all(weights.is_contiguous(memory_format=torch.channels_last) for weights in shaped)
