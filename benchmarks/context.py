@@ -1,7 +1,7 @@
 """What context is worth: the networks on procedural slides where one class is told only by its surroundings.
 
 Nests of cells in fat are "Benign", the same nests in stroma are "Tumor", and each lies in a ring of stroma of 130 µm.
-In a part, all networks have the same finest view, which never reaches out of that ring. They learn equally long from
+In a part, all networks have the same finest view, which does not reach out of that ring. They learn equally long from
 the same slides, without a choice between epochs, and are judged on others, whose truth is known everywhere.
 
 Run: ``uv run python benchmarks/context.py [--parts dmmn multiscale foveation memory] [--arms NAME ...] [--seeds 0 1 2]
@@ -89,7 +89,7 @@ PARTS: Mapping[str, Part] = {
         arms=[
             Arm(title="U-Net, one magnification", settings={"variant": "unet"}),
             Arm(title="DMMN-M3", settings={"variant": "m3"}),
-            Arm(title="DMMN-M3, everything labelled", settings={"variant": "m3"}, project="full"),
+            Arm(title="DMMN-M3, everything labelled", settings={"variant": "m3", "stride_px": "64"}, project="full"),
         ],
     ),
     "multiscale": Part(
@@ -109,11 +109,11 @@ PARTS: Mapping[str, Part] = {
     ),
     "foveation": Part(
         family="foveation",
-        mpp=2.0,
-        settings={"patch_px": "64", "fields_px": "64,128,256", "glance_factor": "8"},  # fields of 128, 256 and 512 µm
+        mpp=2.5,
+        settings={"patch_px": "64", "fields_px": "64,128,256", "glance_factor": "8"},  # fields of 160, 320 and 640 µm
         arms=[
             *(
-                Arm(title=f"field {128 * 2**i} µm only", settings={"variant": "fixed", "fixed_field": str(i)})
+                Arm(title=f"field {160 * 2**i} µm only", settings={"variant": "fixed", "fixed_field": str(i)})
                 for i in range(3)
             ),
             *(
@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=[*PARTS, "memory"], choices=[*PARTS, "memory"])
     parser.add_argument("--arms", nargs="+", help="only networks of these titles")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2], help="none prints the log")
-    parser.add_argument("--epochs", default="12")
+    parser.add_argument("--epochs", default="24")
     parser.add_argument("--samples", default="600", help="in an epoch")
     parser.add_argument("--slides", type=int, default=6, help="to learn from")
     parser.add_argument("--log", type=Path, help="a line of JSON a result")
