@@ -15,6 +15,7 @@ import shapely
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
 from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import view_region
+from qpbridge.errors import NothingToTrainError
 from qpbridge.slides.tissue import TissueMask, tissue_mask
 from qpbridge.training.patches import LabelledSlide, Patch
 from qpbridge.vector.labels import TaggedArea
@@ -113,3 +114,31 @@ def tagged_areas_px(tagged: Sequence[TaggedArea], bounds: Region) -> Mapping[int
         for label, known in enumerate(one.presence):
             areas[label] += float(one.geometry.intersection(frame).area) if known else 0.0
     return {label: area for label, area in areas.items() if area}
+
+
+def check_learnable(presence: npt.NDArray[np.int64], names: Sequence[str]) -> None:
+    """Refuse classes that no tags tell apart.
+
+    Parameters
+    ----------
+    presence : ndarray of int64, shape (P, K)
+        1 where a class occurs, 0 where not, anything else where that is unknown.
+    names : sequence of str
+        Of the classes.
+
+    Raises
+    ------
+    NothingToTrainError
+        If one always or never occurs.
+    """
+    with_class, without = (presence == 1).sum(axis=0), (presence == 0).sum(axis=0)
+    if missing := [name for name, count in zip(names, with_class, strict=True) if not count]:
+        raise NothingToTrainError(
+            f"nothing to learn {', '.join(map(repr, missing))} from: no tagged area that is left to learn from shows"
+            " it; tag more areas, or leave it out of --classes"
+        )
+    if everywhere := [name for name, count in zip(names, without, strict=True) if not count]:
+        raise NothingToTrainError(
+            f"nothing tells where {', '.join(map(repr, everywhere))} is: no tagged area is known to be without it; tag"
+            " some that lack it, or leave it out of --classes"
+        )

@@ -19,7 +19,7 @@ class Backend(_message.Message):
     def __init__(self, name: _Optional[str] = ..., detail: _Optional[str] = ..., warning: _Optional[str] = ...) -> None: ...
 
 class TrainReport(_message.Message):
-    __slots__ = ("bundle", "digest", "classes", "training_entries", "validation_entries", "training_patches", "validation_patches", "best_epoch", "epochs", "mean_iou", "class_iou", "device", "duration_s", "failures", "backend", "progression")
+    __slots__ = ("bundle", "digest", "classes", "training_entries", "validation_entries", "training_patches", "validation_patches", "best_epoch", "epochs", "mean_iou", "class_iou", "device", "duration_s", "failures", "backend", "progression", "pseudo_masks", "is_judged_by_people")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,8 @@ class TrainReport(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     PROGRESSION_FIELD_NUMBER: _ClassVar[int]
+    PSEUDO_MASKS_FIELD_NUMBER: _ClassVar[int]
+    IS_JUDGED_BY_PEOPLE_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     digest: str
     classes: _containers.RepeatedScalarFieldContainer[str]
@@ -52,7 +54,9 @@ class TrainReport(_message.Message):
     failures: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Failure]
     backend: Backend
     progression: Progression
-    def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., training_entries: _Optional[_Iterable[str]] = ..., validation_entries: _Optional[_Iterable[str]] = ..., training_patches: _Optional[int] = ..., validation_patches: _Optional[int] = ..., best_epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., mean_iou: _Optional[float] = ..., class_iou: _Optional[_Iterable[_Union[ClassIou, _Mapping]]] = ..., device: _Optional[str] = ..., duration_s: _Optional[float] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., progression: _Optional[_Union[Progression, _Mapping]] = ...) -> None: ...
+    pseudo_masks: str
+    is_judged_by_people: bool
+    def __init__(self, bundle: _Optional[str] = ..., digest: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ..., training_entries: _Optional[_Iterable[str]] = ..., validation_entries: _Optional[_Iterable[str]] = ..., training_patches: _Optional[int] = ..., validation_patches: _Optional[int] = ..., best_epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., mean_iou: _Optional[float] = ..., class_iou: _Optional[_Iterable[_Union[ClassIou, _Mapping]]] = ..., device: _Optional[str] = ..., duration_s: _Optional[float] = ..., failures: _Optional[_Iterable[_Union[_objects_pb2.Failure, _Mapping]]] = ..., backend: _Optional[_Union[Backend, _Mapping]] = ..., progression: _Optional[_Union[Progression, _Mapping]] = ..., pseudo_masks: _Optional[str] = ..., is_judged_by_people: _Optional[bool] = ...) -> None: ...
 
 class Progression(_message.Message):
     __slots__ = ("base", "classes")
@@ -529,7 +533,7 @@ class Trouble(_message.Message):
     def __init__(self, what: _Optional[str] = ..., count: _Optional[int] = ..., examples: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrainingPreview(_message.Message):
-    __slots__ = ("classes", "entries", "obstacle", "patches", "patch_px", "patch_mpp", "nuclei", "complete_mm2")
+    __slots__ = ("classes", "entries", "obstacle", "patches", "patch_px", "patch_mpp", "nuclei", "complete_mm2", "tagged")
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     OBSTACLE_FIELD_NUMBER: _ClassVar[int]
@@ -538,6 +542,7 @@ class TrainingPreview(_message.Message):
     PATCH_MPP_FIELD_NUMBER: _ClassVar[int]
     NUCLEI_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_MM2_FIELD_NUMBER: _ClassVar[int]
+    TAGGED_FIELD_NUMBER: _ClassVar[int]
     classes: _containers.RepeatedCompositeFieldContainer[TrainingClass]
     entries: _containers.RepeatedScalarFieldContainer[str]
     obstacle: str
@@ -546,7 +551,30 @@ class TrainingPreview(_message.Message):
     patch_mpp: float
     nuclei: int
     complete_mm2: float
-    def __init__(self, classes: _Optional[_Iterable[_Union[TrainingClass, _Mapping]]] = ..., entries: _Optional[_Iterable[str]] = ..., obstacle: _Optional[str] = ..., patches: _Optional[int] = ..., patch_px: _Optional[int] = ..., patch_mpp: _Optional[float] = ..., nuclei: _Optional[int] = ..., complete_mm2: _Optional[float] = ...) -> None: ...
+    tagged: TagPreview
+    def __init__(self, classes: _Optional[_Iterable[_Union[TrainingClass, _Mapping]]] = ..., entries: _Optional[_Iterable[str]] = ..., obstacle: _Optional[str] = ..., patches: _Optional[int] = ..., patch_px: _Optional[int] = ..., patch_mpp: _Optional[float] = ..., nuclei: _Optional[int] = ..., complete_mm2: _Optional[float] = ..., tagged: _Optional[_Union[TagPreview, _Mapping]] = ...) -> None: ...
+
+class TagPreview(_message.Message):
+    __slots__ = ("classes", "areas", "edge_um", "obstacle")
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    AREAS_FIELD_NUMBER: _ClassVar[int]
+    EDGE_UM_FIELD_NUMBER: _ClassVar[int]
+    OBSTACLE_FIELD_NUMBER: _ClassVar[int]
+    classes: _containers.RepeatedCompositeFieldContainer[TaggedClass]
+    areas: int
+    edge_um: float
+    obstacle: str
+    def __init__(self, classes: _Optional[_Iterable[_Union[TaggedClass, _Mapping]]] = ..., areas: _Optional[int] = ..., edge_um: _Optional[float] = ..., obstacle: _Optional[str] = ...) -> None: ...
+
+class TaggedClass(_message.Message):
+    __slots__ = ("name", "present", "absent")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    present: int
+    absent: int
+    def __init__(self, name: _Optional[str] = ..., present: _Optional[int] = ..., absent: _Optional[int] = ...) -> None: ...
 
 class TrainingClass(_message.Message):
     __slots__ = ("name", "entries", "annotations", "area_mm2", "patches")

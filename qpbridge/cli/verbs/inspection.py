@@ -168,7 +168,20 @@ def _show_missing(folders: Sequence[Mapping[str, Any]]) -> None:
         _say(f"  --path-map '{one['folder']}=/folder/of/the/slides'")
 
 
+def _show_tags(tagged: Mapping[str, Any]) -> None:
+    if tagged["obstacle"] is not None:
+        _say(f"Training on tags would refuse: {tagged['obstacle']}")
+    rows = [
+        {"class": one["name"], "areas with it": one["present"], "areas without": one["absent"]}
+        for one in tagged["classes"]
+    ]
+    if rows:
+        print_tables({f"Tags of {tagged['areas']} areas, most about {tagged['edge_um']:.0f} µm wide": rows})
+
+
 def _show_preview(training: Mapping[str, Any]) -> None:
+    if training["tagged"] is not None:
+        _show_tags(training["tagged"])
     if training["nuclei"]:
         _say(
             f"Training of nuclei would use {training['nuclei']} in {training['complete_mm2']:.4g} mm² of complete areas"

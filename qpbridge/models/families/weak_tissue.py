@@ -328,7 +328,7 @@ SMALL: Final[Mapping[str, object]] = {
     "segmenter": "light",
     "width": 16,
     "weights": "random",
-    "patch_px": 128,
+    "patch_px": 64,
     "mpp": 2.0,
     "pixels": "density",
     "dropout": False,
@@ -343,7 +343,8 @@ SMALL: Final[Mapping[str, object]] = {
     "samples_per_epoch": 320,
     "ema_decay": 0.98,
     # data
-    "stride_px": 64,
+    "stride_px": 32,
+    "repeats_max": 0,
     "validation_share": 0.15,
     "selection_tolerance": 0.1,
     # augmentation

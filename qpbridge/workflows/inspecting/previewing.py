@@ -21,6 +21,7 @@ from qpbridge.vector.labels import LabelRule, class_label, label_rule, read_labe
 from qpbridge.vector.raster import ShapeIndex
 from qpbridge.workflows.inspecting.entries import UM2_PER_MM2
 from qpbridge.workflows.inspecting.records import EntryReport, TrainingClass, TrainingPreview
+from qpbridge.workflows.inspecting.tagged import preview_tags
 
 SAMPLES: Final = 16
 """Points along the edge of a patch at which labels are looked up."""
@@ -81,6 +82,7 @@ def preview_training(
         patch_mpp=_DEFAULTS.mpp,
         nuclei=sum(entry.kinds.get(kind, 0) for entry, _ in usable if entry.complete_mm2 for kind in _NUCLEI),
         complete_mm2=sum(entry.complete_mm2 or 0.0 for entry, _ in usable),
+        tagged=preview_tags(usable, project_classes, region_class),
     )
 
 

@@ -165,6 +165,37 @@ class TrainingClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedClass:
+    """A class that training on tags would learn, and how many areas are known to show it, or to lack it."""
+
+    name: str
+    present: int
+    absent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagPreview:
+    """What training on tags would use.
+
+    Parameters
+    ----------
+    classes : tuple of TaggedClass
+        Of the entries that can be used.
+    areas : int
+        Tagged areas, whole images among them.
+    edge_um : float
+        Median of their longer edges, µm; an area is learned from as a whole where a patch holds it.
+    obstacle : str or None
+        Why training on tags would refuse; None where it would start.
+    """
+
+    classes: tuple[TaggedClass, ...] = ()
+    areas: int = 0
+    edge_um: float = 0.0
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPreview:
     """What training would use.
 
@@ -184,6 +215,8 @@ class TrainingPreview:
         Detections and cells in usable entries that have complete areas.
     complete_mm2 : float
         Area marked as completely annotated in usable entries.
+    tagged : TagPreview or None
+        What training on tags would use; None where nothing is tagged.
     """
 
     classes: tuple[TrainingClass, ...]
@@ -194,6 +227,7 @@ class TrainingPreview:
     patch_mpp: float = 0.0
     nuclei: int = 0
     complete_mm2: float = 0.0
+    tagged: TagPreview | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,10 @@ import shapely
 from qpbridge.core.geometry import FieldOfView
 from qpbridge.core.progress import Progress
 from qpbridge.core.tiles import view_region
-from qpbridge.errors import NothingToTrainError
 from qpbridge.models.spec import ModelSpec
 from qpbridge.training.patches import LabelledSlide, Labels, Patch, PatchSet
 from qpbridge.training.splitting import held_back_patches, held_back_slides
-from qpbridge.training.tagging import TaggedPatches, tagged_patches
+from qpbridge.training.tagging import TaggedPatches, check_learnable, tagged_patches
 
 SHARED_MOST: Final = 0.01
 """Part of a patch that may lie in another one that is held back."""
@@ -64,34 +63,6 @@ def split_tagged(
         progress.warn("too little is tagged to hold a part back: the model is judged by what it learnt from")
         return training, training
     return training, _set(found, np.flatnonzero(held), labels)
-
-
-def check_learnable(presence: npt.NDArray[np.int64], names: Sequence[str]) -> None:
-    """Refuse classes that no tags tell apart.
-
-    Parameters
-    ----------
-    presence : ndarray of int64, shape (P, K)
-        1 where a class occurs, 0 where not, anything else where that is unknown.
-    names : sequence of str
-        Of the classes.
-
-    Raises
-    ------
-    NothingToTrainError
-        If one always or never occurs.
-    """
-    with_class, without = (presence == 1).sum(axis=0), (presence == 0).sum(axis=0)
-    if missing := [name for name, count in zip(names, with_class, strict=True) if not count]:
-        raise NothingToTrainError(
-            f"nothing to learn {', '.join(map(repr, missing))} from: no tagged area that is left to learn from shows"
-            " it; tag more areas, or leave it out of --classes"
-        )
-    if everywhere := [name for name, count in zip(names, without, strict=True) if not count]:
-        raise NothingToTrainError(
-            f"nothing tells where {', '.join(map(repr, everywhere))} is: no tagged area is known to be without it; tag"
-            " some that lack it, or leave it out of --classes"
-        )
 
 
 def _tell_doubts(slides: Sequence[LabelledSlide], found: TaggedPatches, fov: FieldOfView, progress: Progress) -> None:

@@ -5,10 +5,11 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.geometry import FieldOfView, PixelCalibration, Region
 from qpbridge.core.progress import SilentProgress
+from qpbridge.errors import NothingToTrainError
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.patches import LabelledSlide
-from qpbridge.training.tagging import TaggedPatches, tagged_areas_px, tagged_patches
+from qpbridge.training.tagging import TaggedPatches, check_learnable, tagged_areas_px, tagged_patches
 from qpbridge.vector.labels import TaggedArea
 
 FOV = FieldOfView(size_px=50, mpp=2.0)
@@ -67,3 +68,16 @@ def test_areas_are_counted_for_each_class_as_far_as_they_lie_in_the_image() -> N
     ]
 
     assert tagged_areas_px(tagged, Region(x_px=0, y_px=0, width_px=50, height_px=50)) == {0: 100, 1: 200}
+
+
+@pytest.mark.parametrize(
+    ("presence", "told"),
+    [
+        ([[1, 1], [0, 1]], "where 'Stroma' is: no tagged area is known to be without it"),
+        ([[1, 0], [0, -1]], "nothing to learn 'Stroma' from"),
+        ([[1, -1], [-1, 1]], "where 'Tumor', 'Stroma' is"),
+    ],
+)
+def test_classes_that_no_tags_tell_apart_are_refused(presence: list[list[int]], told: str) -> None:
+    with pytest.raises(NothingToTrainError, match=told):
+        check_learnable(np.array(presence), ["Tumor", "Stroma"])

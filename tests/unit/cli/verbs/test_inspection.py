@@ -27,7 +27,7 @@ def an_entry(key: str, **fields: Any) -> dict[str, Any]:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *entries: dict[str, Any], **fields: Any) -> list[str]:
-    training = {**TRAINING, "nuclei": 0, "complete_mm2": 0.0, **fields.pop("training", {})}
+    training = {**TRAINING, "nuclei": 0, "complete_mm2": 0.0, "tagged": None, **fields.pop("training", {})}
     report = {"project": "/p", "qupath_version": "0.6.0", "entries": list(entries), "training": training}
     show_inspection({**report, "similar_classes": [], "ignored_classes": [], "missing": [], "orphans": [], **fields})
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -83,6 +83,16 @@ def test_what_training_would_use_is_told_by_class(capsys: pytest.CaptureFixture[
     assert "Training of nuclei would use 458 in 0.041 mm² of complete areas" in lines
     assert "Tumor 2 5 0.25 7" in lines
     assert "9 patches of 256 px of 0.5 µm, entries a, b, c, d, e, f and 2 more" in " ".join(lines)
+
+
+def test_what_training_on_tags_would_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tagged = {"classes": [{"name": "Tumor", "present": 3, "absent": 0}], "areas": 3, "edge_um": 128.4}
+
+    lines = shown(capsys, training={"tagged": {**tagged, "obstacle": "nothing tells where 'Tumor' is"}})
+
+    assert "Training on tags would refuse: nothing tells where 'Tumor' is" in lines
+    assert "Tags of 3 areas, most about 128 µm wide" in lines
+    assert "Tumor 3 0" in lines
 
 
 def test_notes_troubles_and_doubts_are_gathered(capsys: pytest.CaptureFixture[str]) -> None:

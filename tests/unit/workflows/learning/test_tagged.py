@@ -1,19 +1,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 from shapely import box
 
 from qpbridge.core.geometry import PixelCalibration
 from qpbridge.core.progress import SilentProgress
-from qpbridge.errors import NothingToTrainError
 from qpbridge.models.registry import configure, family
 from qpbridge.models.spec import ModelClass
 from qpbridge.slides.array_source import ArraySource
 from qpbridge.slides.slide import Slide
 from qpbridge.training.patches import LabelledSlide, PatchSet
 from qpbridge.vector.labels import TaggedArea
-from qpbridge.workflows.learning.tagged import check_learnable, split_tagged
+from qpbridge.workflows.learning.tagged import split_tagged
 
 CONFIG, _ = configure("weak_tissue", "small", {"patch_px": "64", "mpp": "1"})
 SPEC = family("weak_tissue").spec(CONFIG, [ModelClass(name=name, color_rgb=(0, 0, 0)) for name in ("Tumor", "Stroma")])
@@ -107,16 +105,3 @@ def test_where_little_is_tagged_the_model_is_judged_by_what_it_learnt() -> None:
 
     assert areas_of(training) == areas_of(validation) == {(0, 0), (0, 1)}
     assert any("too little is tagged" in one for one in told.warnings)
-
-
-@pytest.mark.parametrize(
-    ("presence", "told"),
-    [
-        ([[1, 1], [0, 1]], "where 'Stroma' is: no tagged area is known to be without it"),
-        ([[1, 0], [0, -1]], "nothing to learn 'Stroma' from"),
-        ([[1, -1], [-1, 1]], "where 'Tumor', 'Stroma' is"),
-    ],
-)
-def test_classes_that_no_tags_tell_apart_are_refused(presence: list[list[int]], told: str) -> None:
-    with pytest.raises(NothingToTrainError, match=told):
-        check_learnable(np.array(presence), ["Tumor", "Stroma"])
