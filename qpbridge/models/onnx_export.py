@@ -26,7 +26,8 @@ def export_onnx(bundle: Bundle, path: Path) -> None:
 
     Inputs are named as the views: float32 (batch, 3, edge, edge), RGB in 0..1, of any batch size. Outputs are named
     as the heads: logits, float32 (batch, channels, edge, edge); their softmax are the probabilities. The file's
-    metadata hold the spec as JSON (``qpbridge.spec``) and the digest (``qpbridge.digest``).
+    metadata hold the spec as JSON (``qpbridge.spec``) and the digest (``qpbridge.digest``). Where that spec names a
+    staining, whoever runs the file must first give slides those stains.
 
     Parameters
     ----------
