@@ -238,6 +238,8 @@ def measure(given: argparse.Namespace, folder: Path) -> list[Result]:
     known = (
         [] if log is None or not log.exists() else [Result(**json.loads(one)) for one in log.read_text().splitlines()]
     )
+    # Networks that learned longer or shorter are no comparison.
+    known = [one for one in known if one.training == training]
     done = {(one.part, one.network, one.seed) for one in known}
     for name in given.parts:
         for arm in PARTS[name].arms if name in PARTS else ():
