@@ -177,7 +177,7 @@ class Trainer:
                     network.load_state_dict(left.part("network"))
                 made = made_labels(self._setting, stage, network, samples, progress)
                 samples, by_people = made.samples, made.is_judged_by_people
-                if show is not None:
+                if show is not None and self._setting.team.is_first:
                     show(made)
             with Course(self._setting, stage, samples, network, number=number, first=len(records) + 1) as course:
                 if left is not None:
