@@ -64,6 +64,11 @@ def write_masks(folder: Path, made: Made, opened: Sequence[OpenedSlide], spec: M
         f"{count} pseudo masks of {len(training.patches)} patches are in {folder}: drag them onto their slides in"
         " QuPath to see what the second stage learns from"
     )
+    if not made.is_judged_by_people:
+        progress.warn(
+            "nobody outlined tissue in the areas held back: scores compare with the first stage's pseudo masks there,"
+            " which may themselves be wrong"
+        )
 
 
 def _objects(patches: Sequence[Patch], known: PatchSet, opened: OpenedSlide, spec: ModelSpec) -> Iterator[PathObject]:

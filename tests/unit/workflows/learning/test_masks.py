@@ -61,6 +61,7 @@ def test_masks_become_detections_where_their_patch_lies(opened: OpenedSlide, tmp
     assert shapely.equals(tumor.geometry, shapely.box(24, 34, 40, 42))
     assert shapely.equals(stroma.geometry, shapely.box(24, 50, 56, 66))
     assert [one for one in told.warnings if "2 pseudo masks of 1 patches" in one and str(tmp_path / "masks") in one]
+    assert [one for one in told.warnings if "scores compare with the first stage's pseudo masks" in one]
 
 
 def test_masks_lie_beside_the_bundle() -> None:
