@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qpbridge.core.naming import class_label, tag_label, tag_name
 from qpbridge.core.objects import REGION_CLASS, ObjectKind, PathClass, PathObject
 from qpbridge.errors import NoAnnotationError, TooFewClassesError
 from qpbridge.models.spec import ModelClass
@@ -12,11 +13,9 @@ from qpbridge.vector.labels import (
     UNLABELLED,
     LabelRule,
     Subject,
-    class_label,
     is_learnt,
     label_rule,
     labels_pixels,
-    tag_label,
 )
 
 UNLABELLED_CLASS = ModelClass(name=UNLABELLED, color_rgb=(200, 200, 200), is_written=False)
@@ -198,7 +197,7 @@ def choose_tagged_classes(
     names: dict[str, None] = {}
     for tag in tags:
         label = tag_label(tag, listed)
-        name = tag if label is None else listed[label]
+        name = tag_name(tag) if label is None else listed[label]
         if not PathClass(name, UNKNOWN_RGB).is_ignored:
             names[name] = None
     if not names:

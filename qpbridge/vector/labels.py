@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import Region
+from qpbridge.core.naming import class_label, tag_label, tag_meaning, tag_name
 from qpbridge.core.objects import BACKGROUND_CLASS, NO_MAPPING, REGION_CLASS, ObjectKind, PathClass, PathObject
 from qpbridge.vector.raster import mend
 from qpbridge.vector.raters import agreed, rater_of
@@ -129,7 +130,7 @@ def read_labels(
     - Tags say which classes occur in an area, not where: derived classes of the region class
       ("Region*: Tumor: Stroma"), ``tissues = Tumor, Stroma`` in the metadata of an annotation or tile object that is
       unclassified or of the region class, and the same in the metadata of the entry, or tags of the entry that are
-      class names, for the whole image. A tagged area labels no pixel.
+      class names, for the whole image. "no Stroma" says that it does not occur. A tagged area labels no pixel.
     - Where annotations name two raters or more, tissue is what STAPLE makes of their labels (``agreed``).
     - For nuclei, only cells with a nucleus, detections, and annotations of a class among the names label pixels; tile
       objects without tags mark complete areas, too.
@@ -274,15 +275,6 @@ def is_learnt(path_class: PathClass, region_class: str = REGION_CLASS) -> bool:
     return not path_class.is_ignored and not is_region(path_class, region_class)
 
 
-def class_label(path_class: PathClass, class_names: Sequence[str]) -> int | None:
-    """Return the position of a class, or of its nearest base class, among some names; None where it has none."""
-    for end in range(len(path_class.parts), 0, -1):
-        name = ": ".join(path_class.parts[:end])
-        if name in class_names:
-            return class_names.index(name)
-    return None
-
-
 def tags_of(item: PathObject, region_class: str = REGION_CLASS) -> tuple[str, ...] | None:
     """Return what occurs in an annotation or tile object according to its tags; None where it has no tags."""
     if item.kind not in _TAGGED_KINDS or not _is_area(item):
@@ -370,28 +362,15 @@ def _stated_tissues(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     return tuple(name.strip() for value in stated for name in _SEPARATORS.split(value) if name.strip())
 
 
-def tag_label(tag: str, class_names: Sequence[str]) -> int | None:
-    """Return the position of the class that a tag names, or of its nearest base class; None where it names none."""
-    exact = class_label(PathClass(tag, _NO_COLOR), class_names)
-    if exact is not None:
-        return exact
-    # Typed by hand: case and blanks do not count where that leaves one class.
-    alike = [i for i, name in enumerate(class_names) if _folded(name) == _folded(tag)]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _folded(name: str) -> str:
-    return "".join(name.split()).casefold()
-
-
 def _tagged_area(geometry: BaseGeometry, tags: Sequence[str], rule: LabelRule) -> TaggedArea:
-    labels = {tag: tag_label(tag, rule.class_names) for tag in tags}
-    present = {label for label in labels.values() if label is not None}
+    meanings = {tag: tag_meaning(tag, rule.class_names) for tag in tags}
     absent = False if rule.is_absence_asserted else None
     # Nobody tags glass: of the rest of complete areas nothing is known unless it is named.
-    rest = {rule.unlabelled: None}
-    presence = tuple(True if i in present else rest.get(i, absent) for i in range(len(rule.class_names)))
-    strangers = tuple(tag for tag, label in labels.items() if label is None and not _is_ignored(tag))
+    silent = {i: None if i == rule.unlabelled else absent for i in range(len(rule.class_names))}
+    # Where a tag and another one deny each other, the class occurs.
+    stated = {label: occurs for label, occurs in sorted(meanings.values(), key=lambda one: one[1]) if label is not None}
+    presence = tuple((silent | stated).values())
+    strangers = tuple(tag for tag, (label, _) in meanings.items() if label is None and not _is_ignored(tag_name(tag)))
     return TaggedArea(geometry=geometry, presence=presence, strangers=strangers)
 
 

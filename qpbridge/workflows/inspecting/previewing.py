@@ -12,12 +12,13 @@ import numpy as np
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import Region
+from qpbridge.core.naming import class_label
 from qpbridge.core.objects import ObjectKind, PathClass, PathObject
 from qpbridge.errors import QpbridgeError
 from qpbridge.models.recipe import Recipe
 from qpbridge.models.spec import FamilyConfig
 from qpbridge.training.classes import choose_classes
-from qpbridge.vector.labels import LabelRule, class_label, label_rule, read_labels, visible_areas_px
+from qpbridge.vector.labels import LabelRule, label_rule, read_labels, visible_areas_px
 from qpbridge.vector.raster import ShapeIndex
 from qpbridge.workflows.inspecting.entries import UM2_PER_MM2
 from qpbridge.workflows.inspecting.records import EntryReport, TrainingClass, TrainingPreview

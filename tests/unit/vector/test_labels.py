@@ -17,7 +17,6 @@ from qpbridge.vector.labels import (
     LabelRule,
     Subject,
     annotated_area_px,
-    class_label,
     is_region,
     label_rule,
     labels_pixels,
@@ -133,18 +132,7 @@ def test_background_may_be_drawn_too() -> None:
     assert labels_at(painted(drawn("Background", box(0, 0, 5, 5))), (1, 1)) == [BACKGROUND]
 
 
-def test_derived_classes_belong_to_their_nearest_base() -> None:
-    names = ("Tumor", "Tumor: Positive")
-
-    def label(name: str) -> int | None:
-        return class_label(PathClass(name, (0, 0, 0)), names)
-
-    assert label("Tumor") == 0
-    assert label("Tumor: Negative") == 0
-    assert label("Tumor: Positive") == 1
-    assert label("Tumor: Positive: Strong") == 1
-    assert label("Positive") is None
-    assert label("Tumor bud") is None
+def test_derived_classes_label_as_their_nearest_base() -> None:
     assert labels_at(painted(drawn("Stroma: Dense", box(0, 0, 5, 5))), (1, 1)) == [STROMA]
 
 
@@ -309,6 +297,21 @@ def test_what_no_tag_names_is_absent_or_unknown_by_choice(is_asserted: bool) -> 
 
     assert area.presence == ((False, True, False) if is_asserted else (None, True, None))
     assert area.strangers == ("Fat",)
+
+
+def test_absence_may_be_stated_where_silence_says_nothing() -> None:
+    rule = LabelRule(class_names=NAMES, is_absence_asserted=False)
+
+    (derived, stated) = read_labels(
+        [
+            drawn("Region*: Stroma: no Tumor: No Fat", box(0, 0, 9, 9)),
+            drawn(None, box(0, 0, 9, 9), metadata={"tissues": "no tumor, Tumor, no Stroma"}),
+        ],
+        rule,
+    ).tagged
+
+    assert (derived.presence, derived.strangers) == ((False, True, None), ("No Fat",))
+    assert stated.presence == (True, False, None)
 
 
 def test_nothing_occurs_where_the_tag_is_empty() -> None:
