@@ -19,7 +19,7 @@ SPEC_FILE: Final = "spec.json"
 SPEC_BYTES_MAX: Final = 4 * 2**20
 """A spec is some KB long; what is far longer is none."""
 
-_OF_MODEL: Final = ("family", "variant", "classes", "views", "heads", "config")
+_OF_MODEL: Final = ("family", "variant", "classes", "views", "heads", "config", "staining")
 
 Stamp = tuple[int, int]
 """Time and size of a file: the same stamp means the same content."""
@@ -101,5 +101,5 @@ def _read(folder: Path, name: str) -> model_pb2.Model:
             " version of qpbridge that wrote the bundle"
         )
     own = {"name": name, "path": str(folder), "digest": manifest.weights_sha256}
-    of_model = {key: values["model"][key] for key in _OF_MODEL}
+    of_model = {key: values["model"].get(key) for key in _OF_MODEL}
     return pack(model_pb2.Model, {**own, **of_model, "provenance": values["provenance"]})

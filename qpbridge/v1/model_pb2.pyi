@@ -43,7 +43,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "path", "digest", "family", "variant", "classes", "views", "heads", "config", "provenance")
+    __slots__ = ("name", "path", "digest", "family", "variant", "classes", "views", "heads", "config", "provenance", "staining")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,7 @@ class Model(_message.Message):
     HEADS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    STAINING_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     digest: str
@@ -71,7 +72,22 @@ class Model(_message.Message):
     heads: _containers.RepeatedCompositeFieldContainer[Head]
     config: _containers.ScalarMap[str, str]
     provenance: Provenance
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., digest: _Optional[str] = ..., family: _Optional[str] = ..., variant: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ModelClass, _Mapping]]] = ..., views: _Optional[_Iterable[_Union[_geometry_pb2.View, _Mapping]]] = ..., heads: _Optional[_Iterable[_Union[Head, _Mapping]]] = ..., config: _Optional[_Mapping[str, str]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ...) -> None: ...
+    staining: Staining
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., digest: _Optional[str] = ..., family: _Optional[str] = ..., variant: _Optional[str] = ..., classes: _Optional[_Iterable[_Union[ModelClass, _Mapping]]] = ..., views: _Optional[_Iterable[_Union[_geometry_pb2.View, _Mapping]]] = ..., heads: _Optional[_Iterable[_Union[Head, _Mapping]]] = ..., config: _Optional[_Mapping[str, str]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., staining: _Optional[_Union[Staining, _Mapping]] = ...) -> None: ...
+
+class Staining(_message.Message):
+    __slots__ = ("method", "rows")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    rows: _containers.RepeatedCompositeFieldContainer[StainingRow]
+    def __init__(self, method: _Optional[str] = ..., rows: _Optional[_Iterable[_Union[StainingRow, _Mapping]]] = ...) -> None: ...
+
+class StainingRow(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ModelClass(_message.Message):
     __slots__ = ("name", "color_rgb", "is_written")

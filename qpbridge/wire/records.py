@@ -111,6 +111,7 @@ _SHAPES: Final[Mapping[str, _Shape]] = {
         lambda rgb: dict(zip(("red", "green", "blue"), rgb, strict=True)), lambda fields: list(fields.values())
     ),
     "qpbridge.v1.SimilarNames": _Shape(lambda names: {"names": names}, lambda fields: fields["names"]),
+    "qpbridge.v1.StainingRow": _Shape(lambda row: {"values": row}, lambda fields: fields["values"]),
     "qpbridge.v1.View": _Shape(lambda view: {**view, **view.get("fov", {})}, lambda fields: fields),
 }
 """Messages that stand for something else than a JSON object of the same fields."""

@@ -23,7 +23,7 @@ TRAINING = {
     "mpp": str(MPP),
     "patch_px": "64",
     "width": "4",
-    "epochs": "6",
+    "epochs": "8",
     "samples_per_epoch": "64",
     "batch_size": "8",
     "learning_rate": "0.01",

@@ -197,6 +197,7 @@ def test_a_model_comes_out_as_it_went_in_with_its_settings_as_text() -> None:
         "views": [{"name": "20x", "fov": {"size_px": 256, "mpp": 0.5}}, {"name": "10x", "size_px": 256, "mpp": 1.0}],
         "heads": [{"name": "regions", "channels": 3}],
         "config": {"variant": "m3", "patch_px": 256, "is_wide": True},
+        "staining": {"method": "macenko", "rows": [[0.6, 0.7, 0.4], [0.1, 0.9, 0.3], [1.5, 1.25]]},
         "provenance": {
             "created": "2026-11-21T03:04:05+00:00",
             "versions": {"torch": "2.12"},
