@@ -147,7 +147,8 @@ def _model_told(model: Document) -> dict[str, Any]:
     """Return what a server says of a model as ``_bundle`` tells it."""
     provenance = model["provenance"]
     views = [{"name": one["name"], "fov": {"size_px": one["size_px"], "mpp": one["mpp"]}} for one in model["views"]]
-    told = {"bundle": model["path"], **{name: model[name] for name in ("digest", "family", "variant", "classes", "staining")}}
+    alike = ("digest", "family", "variant", "classes", "staining")
+    told = {"bundle": model["path"], **{name: model[name] for name in alike}}
     told |= {"views": views, "heads": model["heads"], "config": _values(model["config"])}
     return told | {**provenance, "recipe": _values(provenance["recipe"])}
 
