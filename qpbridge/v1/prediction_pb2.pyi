@@ -27,7 +27,7 @@ class SlidesSource(_message.Message):
     def __init__(self, paths: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("project", "slides", "model", "out", "mpp", "device", "gzip", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode", "resume", "backend", "project_out", "write_back", "blend", "tta", "uncertainty", "suggest", "probabilities", "cell_um")
+    __slots__ = ("project", "slides", "model", "out", "mpp", "device", "gzip", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode", "resume", "backend", "project_out", "write_back", "blend", "tta", "uncertainty", "suggest", "probabilities", "cell_um", "within")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     SLIDES_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,7 @@ class PredictRequest(_message.Message):
     SUGGEST_FIELD_NUMBER: _ClassVar[int]
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     CELL_UM_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
     project: ProjectSource
     slides: SlidesSource
     model: str
@@ -76,7 +77,8 @@ class PredictRequest(_message.Message):
     suggest: int
     probabilities: bool
     cell_um: float
-    def __init__(self, project: _Optional[_Union[ProjectSource, _Mapping]] = ..., slides: _Optional[_Union[SlidesSource, _Mapping]] = ..., model: _Optional[str] = ..., out: _Optional[str] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., gzip: _Optional[bool] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., resume: _Optional[bool] = ..., backend: _Optional[str] = ..., project_out: _Optional[str] = ..., write_back: _Optional[bool] = ..., blend: _Optional[bool] = ..., tta: _Optional[str] = ..., uncertainty: _Optional[bool] = ..., suggest: _Optional[int] = ..., probabilities: _Optional[bool] = ..., cell_um: _Optional[float] = ...) -> None: ...
+    within: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, project: _Optional[_Union[ProjectSource, _Mapping]] = ..., slides: _Optional[_Union[SlidesSource, _Mapping]] = ..., model: _Optional[str] = ..., out: _Optional[str] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., gzip: _Optional[bool] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., resume: _Optional[bool] = ..., backend: _Optional[str] = ..., project_out: _Optional[str] = ..., write_back: _Optional[bool] = ..., blend: _Optional[bool] = ..., tta: _Optional[str] = ..., uncertainty: _Optional[bool] = ..., suggest: _Optional[int] = ..., probabilities: _Optional[bool] = ..., cell_um: _Optional[float] = ..., within: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
     __slots__ = ("job",)
@@ -95,7 +97,7 @@ class EntrySource(_message.Message):
     def __init__(self, project: _Optional[str] = ..., entry: _Optional[str] = ..., path_map: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PredictRegionRequest(_message.Message):
-    __slots__ = ("entry", "slide", "model", "region", "mpp", "device", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode", "blend", "tta", "uncertainty", "suggest", "cell_um")
+    __slots__ = ("entry", "slide", "model", "region", "mpp", "device", "min_area_um2", "smooth_um", "use_tissue_mask", "margin_px", "seed", "annotations", "annotations_mode", "blend", "tta", "uncertainty", "suggest", "cell_um", "within")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     SLIDE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +116,7 @@ class PredictRegionRequest(_message.Message):
     UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     SUGGEST_FIELD_NUMBER: _ClassVar[int]
     CELL_UM_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
     entry: EntrySource
     slide: str
     model: str
@@ -132,7 +135,8 @@ class PredictRegionRequest(_message.Message):
     uncertainty: bool
     suggest: int
     cell_um: float
-    def __init__(self, entry: _Optional[_Union[EntrySource, _Mapping]] = ..., slide: _Optional[str] = ..., model: _Optional[str] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., blend: _Optional[bool] = ..., tta: _Optional[str] = ..., uncertainty: _Optional[bool] = ..., suggest: _Optional[int] = ..., cell_um: _Optional[float] = ...) -> None: ...
+    within: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, entry: _Optional[_Union[EntrySource, _Mapping]] = ..., slide: _Optional[str] = ..., model: _Optional[str] = ..., region: _Optional[_Union[_geometry_pb2.Region, _Mapping]] = ..., mpp: _Optional[float] = ..., device: _Optional[str] = ..., min_area_um2: _Optional[float] = ..., smooth_um: _Optional[float] = ..., use_tissue_mask: _Optional[bool] = ..., margin_px: _Optional[int] = ..., seed: _Optional[int] = ..., annotations: _Optional[_Iterable[_Union[_objects_pb2.EntryAnnotations, _Mapping]]] = ..., annotations_mode: _Optional[_Union[_objects_pb2.AnnotationsMode, str]] = ..., blend: _Optional[bool] = ..., tta: _Optional[str] = ..., uncertainty: _Optional[bool] = ..., suggest: _Optional[int] = ..., cell_um: _Optional[float] = ..., within: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PredictRegionResponse(_message.Message):
     __slots__ = ("job", "objects", "finished")

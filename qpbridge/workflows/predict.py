@@ -131,7 +131,7 @@ def _run(request: PredictRequest, sources: Sequence[Source], predictor: Predicto
 def _predict(predictor: Predictor, run: RunRecord, source: Source, file: Path, project: ResultsProject) -> SlideResult:
     predictor.progress.warnings.clear()
     with source.open(predictor.request.mpp) as opened:
-        interest = interest_of(source, opened)
+        interest = interest_of(source, opened, within=predictor.request.within)
         kept = run.still_good(file, opened, interest)
         if kept is not None:
             predictor.progress.objects += kept.objects

@@ -145,6 +145,9 @@ class PredictRequest:
         areas of its annotations, of whatever class, and end at their borders.
     annotations_mode : {"replace", "add"}
         With ``"add"``, an entry's saved annotations are such areas, too, where it has a text.
+    within : tuple of str
+        Classes: predict only inside annotations of these, the saved ones where no text is given; a base class stands
+        for those derived from it. Where empty, classes do not count.
     resume : bool
         Keep the slides that an earlier run of the same request left whole in ``out``.
     write_back : bool
@@ -176,6 +179,7 @@ class PredictRequest:
     seed: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
+    within: tuple[str, ...] = ()
     resume: bool = False
     write_back: bool = False
     project_out: Path | None = None
@@ -201,6 +205,8 @@ class PredictRegionRequest:
         As for ``PredictRequest``; objects lie in both the region and the annotations.
     annotations_mode : {"replace", "add"}
         As for ``PredictRequest``; objects lie in both the region and the annotations.
+    within : tuple of str
+        As for ``PredictRequest``.
     """
 
     input: Path
@@ -222,6 +228,7 @@ class PredictRegionRequest:
     seed: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
     annotations_mode: AnnotationsMode = "replace"
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,10 @@ def predict(
         float, typer.Option("--smooth-um", min=0, help="Smooth outlines by this much; neighbors still share borders.")
     ] = 0.0,
     no_tissue_mask: Annotated[bool, typer.Option("--no-tissue-mask", help="Predict on blank glass, too.")] = False,
+    within: Annotated[
+        list[str] | None,
+        typer.Option("--within", metavar="A,B", help="Predict only inside saved annotations of these classes."),
+    ] = None,
     overlap: Annotated[
         int | None,
         typer.Option("--overlap", metavar="PX", min=0, help="Rim of each tile that only serves as context, model px."),
@@ -165,6 +169,7 @@ def predict(
             cell_um=cell_um,
             use_tissue_mask=not no_tissue_mask,
             margin_px=overlap,
+            within=options.names(within) or (),
             seed=seed,
             resume=resume,
             write_back=write_back,

@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from qpbridge.core.objects import PathObject, annotations_of
+from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.inference.device import Runtime, choose_device, use_available_cores
 from qpbridge.inference.engine import Engine, Segmenter
@@ -31,6 +31,7 @@ from qpbridge.vector.labels import Subject
 from qpbridge.vector.polygons import LabelledPolygon
 from qpbridge.workflows.entries.sources import OpenedSource, Source
 from qpbridge.workflows.entries.staining import stained_as
+from qpbridge.workflows.predicting.areas import areas_of
 from qpbridge.workflows.predicting.extras import Extras, check
 from qpbridge.workflows.requests import PredictRegionRequest, PredictRequest
 
@@ -212,7 +213,7 @@ class Predictor:
         )
         placement = found.placement(opened.region, opened.calibration)
         # Only what the request names: inside other annotations nobody asked for nuclei.
-        parents = [] if source.given is None else annotations_of(source.objects())
+        parents = areas_of(source, request.within) or []
         objects = to_objects(found.nuclei, placement, labelling, interest, parents)
         self.progress.objects += len(objects)
         return objects

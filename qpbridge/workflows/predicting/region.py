@@ -125,7 +125,7 @@ def predict_region(
     predictor = Predictor(request, (load or load_bundle)(request.model), noted)
     start_s = time.monotonic()
     with source.open(request.mpp) as opened:
-        interest = interest_of(source, opened, request.region or opened.region)
+        interest = interest_of(source, opened, request.region or opened.region, request.within)
         assert interest is not None
         tally, suggestions = Tally(predictor.bundle.spec.classes, opened.calibration.pixel_area_um2), 0
         # Closed before the slide is, since other threads read it ahead.

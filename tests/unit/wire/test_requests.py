@@ -62,6 +62,7 @@ PREDICTING: dict[str, Any] = {
     "tta": "d4",
     "uncertainty": True,
     "suggest": 5,
+    "within": ("Tumor", "Stroma"),
 }
 READING: dict[str, Any] = {"region_class": "Done*"}
 ONLY: dict[str, Any] = {"entries": ("1", "b.svs"), "path_map": ("C:/=/mnt/c",), "mpp": 0.25, "backend": "native"}

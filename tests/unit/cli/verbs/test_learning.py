@@ -157,10 +157,11 @@ def test_predict_asks_for_what_is_made_of_probabilities(workflow_is: Callable[..
 
     invoke(
         *("predict", "a.svs", "--model", "m", "--out", "o", "--blend", "--tta", "d4", "--probabilities"),
-        *("--uncertainty", "--suggest", "7"),
+        *("--uncertainty", "--suggest", "7", "--within", "Tumor, Stroma"),
     )
 
     (request,) = requests
+    assert request.within == ("Tumor", "Stroma")
     assert (request.blend, request.tta, request.probabilities) == (True, "d4", True)
     assert (request.uncertainty, request.suggest) == (True, 7)
 

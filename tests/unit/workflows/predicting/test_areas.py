@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from shapely import LineString, box
 
 from qpbridge.core.geometry import Region
-from qpbridge.core.objects import PathObject, Plane
+from qpbridge.core.objects import PathClass, PathObject, Plane
 from qpbridge.errors import InvalidValueError, NoAnnotationError
 from qpbridge.inference.interest import Interest
 from qpbridge.workflows.entries.sources import Source, sources_of_project
@@ -21,9 +22,9 @@ def source(make_project: Callable[..., Path], annotate: Annotate) -> Source:
     return sources_of_project(make_project({"a.png": [annotate("Stroma", 300, 100, 350, 150)]}))[0]
 
 
-def wanted(source: Source, region: Region | None = None) -> Interest | None:
+def wanted(source: Source, region: Region | None = None, within: Sequence[str] = ()) -> Interest | None:
     with source.open(None) as opened:
-        return interest_of(source, opened, region)
+        return interest_of(source, opened, region, within)
 
 
 def test_without_annotations_and_region_the_whole_slide_is_wanted(source: Source) -> None:
@@ -73,3 +74,27 @@ def test_annotations_without_an_area_on_the_image_are_told_with_the_entry(source
     for given in ((), (outside, line, elsewhere)):
         with pytest.raises(NoAnnotationError, match=r"given for entry 1 'a\.png' has an area on its image"):
             wanted(replace(source, given=given))
+
+
+def test_saved_annotations_of_named_classes_are_areas_of_interest(
+    make_project: Callable[..., Path], annotate: Annotate
+) -> None:
+    drawn = [annotate("Tumor", 0, 0, 50, 50), annotate("Stroma", 100, 0, 150, 50), annotate("Fat", 200, 0, 250, 50)]
+    derived = replace(drawn[0], path_class=PathClass("Tumor: Positive", (0, 0, 0)), id=str(uuid.uuid4()))
+    source = sources_of_project(make_project({"a.png": [derived, *drawn[1:]]}))[0]
+
+    found = wanted(source, within=["Tumor", "Stroma"])
+    in_region = wanted(source, Region(x_px=0, y_px=0, width_px=30, height_px=30), ["Tumor"])
+    given = wanted(replace(source, given=(annotate("Fat", 0, 100, 9, 109),)), within=["Fat"])
+
+    assert found is not None
+    assert in_region is not None
+    assert given is not None
+    assert found.geometry.equals(box(0, 0, 50, 50) | box(100, 0, 150, 50))
+    assert in_region.geometry.equals(box(0, 0, 30, 30))
+    assert given.geometry.equals(box(0, 100, 9, 109))
+
+
+def test_classes_without_an_annotation_are_told_with_those_that_have_one(source: Source) -> None:
+    with pytest.raises(NoAnnotationError, match=r"'a\.png' has no annotation of 'Tumor' or 'Fat' .* are of 'Stroma'"):
+        wanted(source, within=["Tumor", "Fat"])
