@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -133,7 +133,8 @@ def read_labels(
       class names, for the whole image. "no Stroma" says that it does not occur. A tagged area labels no pixel.
     - Where annotations name two raters or more, tissue is what STAPLE makes of their labels (``agreed``).
     - For nuclei, only cells with a nucleus, detections, and annotations of a class among the names label pixels; tile
-      objects without tags mark complete areas, too.
+      objects without tags mark complete areas, too. An annotation around several other nuclei is tissue and says
+      nothing about them.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def read_labels(
     """
     frame = None if bounds is None else shapely.box(bounds.x_px, bounds.y_px, bounds.right_px, bounds.bottom_px)
     counts: Counter[str] = Counter()
-    painted: list[tuple[bool, float, str, BaseGeometry, int, str | None]] = []
+    painted: list[_Painted] = []
     tagged: list[TaggedArea] = []
     for item in objects:
         names = tags_of(item, rule.region_class)
@@ -163,13 +164,42 @@ def read_labels(
             tagged.append(_tagged_area(geometry, names or (), rule))
         else:
             rater = rater_of(item) if rule.subject is Subject.TISSUE else None
-            painted.append((not _is_complete(item, rule), -geometry.area, item.id, geometry, label, rater))
+            entry = _Painted(not _is_complete(item, rule), -geometry.area, item.id, geometry, label, rater, item.kind)
+            painted.append(entry)
+    if rule.subject is Subject.NUCLEI:
+        painted = _without_tissue(painted)
     painted.sort(key=lambda entry: entry[:3])
     of_image = image_tags(metadata, tags, rule.class_names)
     if of_image is not None and frame is not None:
         tagged.insert(0, _tagged_area(frame, of_image, rule))
-    shapes = agreed([entry[3:] for entry in painted])
+    shapes = agreed([(entry.geometry, entry.label, entry.rater) for entry in painted])
     return ImageLabels(shapes=shapes, tagged=tuple(tagged), mended=counts["mended"], outside=counts["outside"])
+
+
+class _Painted(NamedTuple):
+    """A shape to be painted; the first three fields say when."""
+
+    is_detail: bool
+    minus_area: float
+    id: str
+    geometry: BaseGeometry
+    label: int
+    rater: str | None
+    kind: ObjectKind
+
+
+def _without_tissue(painted: Sequence[_Painted]) -> list[_Painted]:
+    """Return nuclei and complete areas without the annotations that lie around two other nuclei or more."""
+    rows = [i for i, entry in enumerate(painted) if entry.is_detail]
+    drawn = [i for i in rows if painted[i].kind is ObjectKind.ANNOTATION and painted[i].label != IGNORE_INDEX]
+    if not drawn:
+        return list(painted)
+    tree = shapely.STRtree(shapely.centroid([painted[i].geometry for i in rows]))
+    around, inside = tree.query([painted[i].geometry for i in drawn], predicate="contains")
+    are_others = np.array(drawn)[around] != np.array(rows)[inside]
+    others = np.bincount(around[are_others], minlength=len(drawn))
+    tissue = {i for i, count in zip(drawn, others, strict=True) if count > 1}
+    return [entry for i, entry in enumerate(painted) if i not in tissue]
 
 
 def label_rule(

@@ -394,6 +394,24 @@ def test_a_complete_area_without_a_nucleus_holds_none() -> None:
     assert labels_at(labels, (10, 2), (10, 7), (10, 15)) == [IGNORE_INDEX] * 3
 
 
+def test_an_annotation_around_nuclei_is_tissue_but_one_over_a_nucleus_is_a_nucleus() -> None:
+    objects = [
+        drawn("Region*", box(0, 0, 20, 10)),
+        drawn("Tumor", box(0, 0, 12, 10)),
+        drawn("Tumor", box(1, 1, 4, 4), kind=ObjectKind.DETECTION),
+        drawn("Tumor", box(5, 1, 8, 4), kind=ObjectKind.DETECTION),
+        drawn("Tumor", box(13, 1, 18, 6)),
+        drawn("Tumor", box(14, 2, 17, 5), kind=ObjectKind.DETECTION),
+        drawn("Ignore*", box(0, 0, 12, 5)),
+    ]
+
+    labels = rasterize(read_labels(objects, NUCLEI).shapes, WHOLE, 20, 20)
+
+    assert labels_at(labels, (2, 2), (6, 2), (13, 1)) == [1, 1, 1]
+    assert labels_at(labels, (10, 5), (19, 1)) == [0, 0]
+    assert labels_at(labels, (10, 2)) == [IGNORE_INDEX]
+
+
 boxes = st.tuples(*[st.integers(0, 15)] * 2, *[st.integers(1, 12)] * 2).map(
     lambda edges: box(edges[0], edges[1], edges[0] + edges[2], edges[1] + edges[3])
 )
