@@ -27,9 +27,9 @@ from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.models.registry import configure, family
 from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations, region_annotations
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
 from qpbridge.workflows.train import TrainRequest, train
 
@@ -150,16 +150,7 @@ def _entry(folder: Path, seed: int, mpp: float, annotate: Annotate) -> NewEntry:
     path = folder / f"{seed}.tif"
     if not path.exists():
         write_slide(path, slide)
-    with open_slide(path) as written:
-        return NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=written.width_px,
-            height_px=written.height_px,
-            downsamples=written.downsamples,
-            calibration=slide.calibration,
-            objects=annotate(slide),
-        )
+    return entry_of_file(path, annotate(slide))
 
 
 def result(name: str, arm: Arm, folder: Path, seed: int, training: Mapping[str, str]) -> Result:

@@ -31,12 +31,12 @@ from qpbridge.inference.device import Runtime, choose_device
 from qpbridge.models.bundle import Bundle, load_bundle
 from qpbridge.models.families.weak_tissue import WEAK_TISSUE
 from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import region_annotations, tags
 from qpbridge.training.fitting.loop import Trainer
 from qpbridge.training.reading import PatchReader, SampleMaker, with_rims
 from qpbridge.workflows.entries.gathering import Gathering
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.entries.sources import open_told, sources_in
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
 from qpbridge.workflows.learning.material import gather_material
@@ -99,16 +99,7 @@ def _entry(folder: Path, seed: int, annotate: Callable[[SyntheticSlide], tuple[P
     path = folder / f"{seed}.tif"
     if not path.exists():
         write_slide(path, slide)
-    with open_slide(path) as written:
-        return NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=written.width_px,
-            height_px=written.height_px,
-            downsamples=written.downsamples,
-            calibration=slide.calibration,
-            objects=annotate(slide),
-        )
+    return entry_of_file(path, annotate(slide))
 
 
 def _clicks(item: PathObject) -> int:

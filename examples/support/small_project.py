@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.requests import TrainRequest
 
 EDGE_PX = 512
@@ -30,13 +30,4 @@ def _entries(folder: Path, slides: int) -> Iterator[NewEntry]:
         spec = SyntheticSpec(width_px=EDGE_PX, height_px=EDGE_PX, mpp=2.0, seed=4 + number, has_context_class=False)
         slide, path = make_slide(spec), folder / f"slide_{number}.tif"
         write_slide(path, slide)
-        with open_slide(path) as opened:
-            yield NewEntry(
-                slide_path=path,
-                name=path.name,
-                width_px=opened.width_px,
-                height_px=opened.height_px,
-                downsamples=opened.downsamples,
-                calibration=opened.calibration,
-                objects=partial_annotations(slide, share=0.1),
-            )
+        yield entry_of_file(path, partial_annotations(slide, share=0.1))

@@ -12,10 +12,10 @@ from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import Progress
 from qpbridge.errors import InvalidValueError
 from qpbridge.files import write_bytes
-from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
+from qpbridge.qupath.writing import create_project
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations
+from qpbridge.workflows.entries.making import entry_of_file
 
 EDGE_PX = 6144
 """Edge of the slide: 3 mm at 0.5 µm/px, enough for several nests of every kind."""
@@ -107,16 +107,7 @@ def make_case(folder: DemoFolder, seed: int, progress: Progress) -> DemoCase:
     write_slide(folder.slide, slide, progress)
     progress.report("annotate", 0, 1)
     annotations = partial_annotations(slide, share=ANNOTATED_SHARE, seed=seed)
-    with open_slide(folder.slide) as opened:
-        entry = NewEntry(
-            slide_path=folder.slide,
-            name=folder.slide.name,
-            width_px=opened.width_px,
-            height_px=opened.height_px,
-            downsamples=opened.downsamples,
-            calibration=opened.calibration,
-            objects=annotations,
-        )
+    entry = entry_of_file(folder.slide, annotations)
     create_project(folder.project, [entry], CLASSES)
     progress.report("annotate", 1, 1)
     return DemoCase(slide=slide, annotations=annotations)

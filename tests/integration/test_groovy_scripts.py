@@ -24,12 +24,12 @@ from qpbridge.errors import CancelledError, NothingToUndoError
 from qpbridge.files import atomic_file
 from qpbridge.qupath.geojson import read_objects, write_objects
 from qpbridge.qupath.project import open_project
-from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
+from qpbridge.qupath.writing import create_project
 from qpbridge.slides.synthetic import CLASSES, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations
 from qpbridge.v1 import prediction_pb2
 from qpbridge.wire.discovery import read_discovery
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.requests import PredictRequest, TrainRequest, UndoRequest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -117,16 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slide, path = make_slide(spec), folder / "slide.tif"
     write_slide(path, slide)
     drawn = partial_annotations(slide, share=0.2)
-    with open_slide(path) as opened:
-        entry = NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=EDGE_PX,
-            height_px=EDGE_PX,
-            downsamples=opened.downsamples,
-            calibration=slide.calibration,
-            objects=drawn,
-        )
+    entry = entry_of_file(path, drawn)
     create_project(folder / "project", [entry], CLASSES)
     write_objects(folder / "drawn.geojson", drawn)
     return folder

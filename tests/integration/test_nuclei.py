@@ -10,9 +10,9 @@ from qpbridge.core.objects import REGION_CLASS, ObjectKind, PathClass, PathObjec
 from qpbridge.core.progress import SilentProgress
 from qpbridge.qupath.geojson import read_objects
 from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import nucleus_detections
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
 from qpbridge.workflows.predict import PredictRequest, predict
 from qpbridge.workflows.train import TrainReport, TrainRequest, train
@@ -43,16 +43,7 @@ def entry(folder: Path, seed: int) -> NewEntry:
     spec = SyntheticSpec(width_px=EDGE_PX, height_px=EDGE_PX, mpp=MPP, seed=seed, nucleus_density=1.5)
     slide, path = make_slide(spec), folder / f"{seed}.tif"
     write_slide(path, slide)
-    with open_slide(path) as written:
-        return NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=written.width_px,
-            height_px=written.height_px,
-            downsamples=written.downsamples,
-            calibration=slide.calibration,
-            objects=[REGION, *(replace(one, path_class=None) for one in nucleus_detections(slide))],
-        )
+    return entry_of_file(path, [REGION, *(replace(one, path_class=None) for one in nucleus_detections(slide))])
 
 
 @pytest.fixture(scope="module")

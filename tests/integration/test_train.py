@@ -10,12 +10,12 @@ from qpbridge.core.progress import SilentProgress
 from qpbridge.evaluation.confusion import ConfusionMatrix
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import read_objects
-from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
+from qpbridge.qupath.writing import create_project
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations, region_annotations
 from qpbridge.vector.labels import LabelRule, read_labels
 from qpbridge.vector.raster import rasterize
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.predict import PredictRequest, predict
 from qpbridge.workflows.train import TrainReport, TrainRequest, train
 
@@ -53,16 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in (0, 1, 2):
         slide, path = synthetic(seed), folder / "slides" / f"{seed}.tif"
         write_slide(path, slide)
-        with open_slide(path) as written:
-            entry = NewEntry(
-                slide_path=path,
-                name=path.name,
-                width_px=written.width_px,
-                height_px=written.height_px,
-                downsamples=written.downsamples,
-                calibration=slide.calibration,
-                objects=(*partial_annotations(slide, share=0.1), *region_annotations(slide, count=1)),
-            )
+        entry = entry_of_file(path, (*partial_annotations(slide, share=0.1), *region_annotations(slide, count=1)))
         entries.append(entry)
     create_project(folder / "project", entries[:2], CLASSES)
     return folder / "project"

@@ -13,9 +13,9 @@ from qpbridge.errors import CancelledError, NothingToTrainError
 from qpbridge.models.bundle import load_bundle
 from qpbridge.qupath.geojson import read_objects
 from qpbridge.qupath.writing import NewEntry, create_project
-from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSlide, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import region_annotations, tags
+from qpbridge.workflows.entries.making import entry_of_file
 from qpbridge.workflows.evaluate import EvaluateRequest, evaluate
 from qpbridge.workflows.predict import PredictRequest, predict
 from qpbridge.workflows.train import TrainReport, TrainRequest, train
@@ -59,15 +59,7 @@ def entry(folder: Path, seed: int) -> tuple[SyntheticSlide, NewEntry]:
     spec = SyntheticSpec(width_px=EDGE_PX, height_px=EDGE_PX, mpp=MPP, seed=seed, has_context_class=False)
     slide, path = make_slide(spec), folder / "slides" / f"{seed}.tif"
     write_slide(path, slide)
-    with open_slide(path) as written:
-        return slide, NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=written.width_px,
-            height_px=written.height_px,
-            downsamples=written.downsamples,
-            calibration=slide.calibration,
-        )
+    return slide, entry_of_file(path)
 
 
 @pytest.fixture(scope="module")
