@@ -123,7 +123,7 @@ class Recipe(Settings):
 
     sampling: Literal["copies", "errors"] = "copies"
     """Patches in turn, those of rare classes with deformed copies (Ho et al. 2021, sec. 2.3), or each class as often
-    as its pixels are still mistaken."""
+    as the network is still unsure of its pixels."""
 
     stride_px: Count = 256
     """Distance between patch centers, px of the finest view (Ho et al. 2021, sec. 2.2: targets do not overlap)."""

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -125,8 +126,14 @@ def prior_offsets(
     return np.asarray(strength * np.log(ratios), np.float64)
 
 
+_STEPS: Final = 65536
+
+
 class ClassErrors:
-    """Counts which share of each class's pixels is mistaken, on the device and from several threads.
+    """Measures which share of the probability of each class's pixels goes to other classes, from several threads.
+
+    Probabilities, not the most probable class: of two classes that a network cannot tell apart yet, all pixels of one
+    or the other are mistaken, and to draw now one, now the other more often would teach it nothing but that.
 
     Parameters
     ----------
@@ -141,19 +148,30 @@ class ClassErrors:
         self._right = torch.zeros(classes, dtype=torch.int64)
 
     @torch.no_grad()
-    def add(self, labels: Tensor, predicted: Tensor) -> None:
-        """Count pixels; both int64, shape (B, H, W), labels with ``IGNORE_INDEX`` where unknown."""
+    def add(self, labels: Tensor, probabilities: Tensor) -> None:
+        """Add pixels.
+
+        Parameters
+        ----------
+        labels : Tensor of int64, shape (B, H, W)
+            ``IGNORE_INDEX`` where unknown.
+        probabilities : Tensor, shape (B, K, H, W)
+            Of the classes.
+        """
         known = labels != IGNORE_INDEX
-        truth, guess = labels[known], predicted[known]
+        truth = labels[known]
+        own = probabilities.movedim(1, -1)[known].gather(1, truth[:, None])[:, 0]
+        # Whole numbers: their sums do not depend on the order in which threads and processes add.
+        steps = (own.double() * _STEPS).round().long()
         pixels = torch.bincount(truth, minlength=self._classes).cpu()
-        right = torch.bincount(truth[truth == guess], minlength=self._classes).cpu()
+        right = torch.zeros_like(self._right, device=labels.device).scatter_add_(0, truth, steps).cpu()
         with self._lock:
             self._pixels += pixels
             self._right += right
 
     @property
     def counts(self) -> Tensor:
-        """Pixels of each class, and those of them that were right, int64, shape (2, K)."""
+        """Pixels of each class, and the sum of their probabilities of it in steps of 1/65536, int64, shape (2, K)."""
         with self._lock:
             return torch.stack([self._pixels, self._right])
 
@@ -168,5 +186,5 @@ class ClassErrors:
             pixels, right = self._pixels.double(), self._right.double()
             self._pixels.zero_()
             self._right.zero_()
-        rates = torch.where(pixels > 0, 1 - right / pixels.clamp(min=1), 1.0)
+        rates = torch.where(pixels > 0, 1 - right / (_STEPS * pixels.clamp(min=1)), 1.0)
         return np.asarray(rates.numpy(), np.float64)

@@ -285,7 +285,7 @@ class Course:
         def loss_of(network: nn.Module, part: Batch) -> Tensor:
             outputs = self._run(network, part, epoch)
             if counts_errors:
-                self._errors.add(part.labels, self._setting.family.probabilities(outputs).argmax(dim=1))
+                self._errors.add(part.labels, self._setting.family.probabilities(outputs))
             return self._stage.loss(outputs, part.targets, self._weights, recipe.label_smoothing)
 
         with self._setting.batches([job for part in own for job in part], len(own[0])) as made:

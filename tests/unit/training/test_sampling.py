@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import one_hot
 
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.models.recipe import Recipe
@@ -138,22 +139,35 @@ def test_samples_are_pasted_as_often_as_asked_for_on_ground_of_any_class(recipe:
         assert shares(grounds) == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
+def certain(predicted: list[list[list[int]]], classes: int) -> torch.Tensor:
+    """Probabilities, (B, K, H, W), that are 1 for the class of each pixel."""
+    return one_hot(torch.tensor(predicted), classes).movedim(-1, 1).float()
+
+
 def test_the_share_mistaken_is_counted_for_each_class() -> None:
     errors = ClassErrors(4)
 
-    errors.add(torch.tensor([[[0, 0], [1, IGNORE_INDEX]]]), torch.tensor([[[0, 2], [1, 2]]]))
-    errors.add(torch.tensor([[[0, 0], [2, IGNORE_INDEX]]]), torch.tensor([[[0, 0], [1, 3]]]))
+    errors.add(torch.tensor([[[0, 0], [1, IGNORE_INDEX]]]), certain([[[0, 2], [1, 2]]], 4))
+    errors.add(torch.tensor([[[0, 0], [2, IGNORE_INDEX]]]), certain([[[0, 0], [1, 3]]], 4))
 
     # Nothing is known of the last class, so it counts as mistaken.
     assert errors.take().tolist() == [0.25, 0.0, 1.0, 1.0]
 
 
+def test_classes_that_look_alike_share_the_mistake() -> None:
+    errors = ClassErrors(2)
+
+    errors.add(torch.tensor([[[0, 1]]]), torch.tensor([[[[0.51, 0.51]], [[0.49, 0.49]]]]))
+
+    assert errors.take() == pytest.approx([0.49, 0.51], abs=1e-4)
+
+
 def test_after_taking_counting_begins_anew() -> None:
     errors = ClassErrors(2)
-    errors.add(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[1, 1, 1]]]))
+    errors.add(torch.tensor([[[0, 1, 1]]]), certain([[[1, 1, 1]]], 2))
 
     first = errors.take()
-    errors.add(torch.tensor([[[0, 0, 1]]]), torch.tensor([[[0, 1, 0]]]))
+    errors.add(torch.tensor([[[0, 0, 1]]]), certain([[[0, 1, 0]]], 2))
 
     assert first.tolist() == [1.0, 0.0]
     assert errors.take().tolist() == [0.5, 1.0]
@@ -163,7 +177,7 @@ def test_after_taking_counting_begins_anew() -> None:
 def test_batches_without_labels_count_nothing() -> None:
     errors = ClassErrors(2)
 
-    errors.add(torch.full((2, 3, 3), IGNORE_INDEX), torch.zeros(2, 3, 3, dtype=torch.int64))
+    errors.add(torch.full((2, 3, 3), IGNORE_INDEX), torch.full((2, 2, 3, 3), 0.5))
 
     assert errors.take().tolist() == [1.0, 1.0]
 
@@ -174,28 +188,32 @@ def test_errors_are_those_of_all_pixels_at_once(seed: int, classes: int, batches
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes + 1, (batches, 2, 5, 7))
     truth[truth == classes] = IGNORE_INDEX
-    guess = rng.integers(0, classes, truth.shape)
+    probabilities = rng.dirichlet(np.ones(classes), truth.shape)
     errors = ClassErrors(classes)
 
-    for labels, predicted in zip(truth, guess, strict=True):
-        errors.add(torch.from_numpy(labels), torch.from_numpy(predicted))
+    for labels, part in zip(truth, probabilities, strict=True):
+        errors.add(torch.from_numpy(labels), torch.from_numpy(part).movedim(-1, 1))
 
-    expected = [np.mean(guess[truth == label] != label) if (truth == label).any() else 1.0 for label in range(classes)]
-    np.testing.assert_allclose(errors.take(), expected, atol=1e-15)
+    expected = [
+        1 - np.mean(probabilities[truth == label][:, label]) if (truth == label).any() else 1.0
+        for label in range(classes)
+    ]
+    np.testing.assert_allclose(errors.take(), expected, atol=1e-5)
 
 
 def test_many_threads_count_without_losing_a_pixel() -> None:
     # So many classes that adding takes a while: without a lock, threads overwrite one another's sums.
     classes, rounds = 300_000, 64
     errors = ClassErrors(classes)
-    labels = torch.arange(classes).roll(1)[None, None]
-    right, wrong = labels, (labels + 1) % classes
+    labels = torch.arange(1000, 1004)[None, None]
+    right, wrong = torch.zeros(1, classes, 1, 4), torch.zeros(1, classes, 1, 4)
+    right[0, labels[0, 0], 0, torch.arange(4)] = 1.0
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: errors.add(labels, wrong if i % 4 == 0 else right), range(rounds)))
 
-    assert errors._pixels.unique().tolist() == [0, rounds]  # 0 for the number that means "unknown"
-    assert np.unique(errors.take()).tolist() == [0.25, 1.0]
+    assert errors.counts[0].unique().tolist() == [0, rounds]
+    assert errors.take()[1000:1004].tolist() == [0.25] * 4
 
 
 def test_offsets_turn_balanced_posteriors_into_those_of_the_annotated_shares() -> None:
