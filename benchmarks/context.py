@@ -110,12 +110,13 @@ PARTS: Mapping[str, Part] = {
     ),
     "foveation": Part(
         family="foveation",
-        mpp=2.5,
-        settings={"patch_px": "64", "fields_px": "64,128,256", "glance_factor": "8"},  # fields of 160, 320 and 640 µm
+        mpp=1.25,
+        # Fields of 80, 160, 320 and 640 µm: as in the paper, the finest lies within most regions of a class.
+        settings={"patch_px": "64", "fields_px": "64,128,256,512", "glance_factor": "16"},
         arms=[
             *(
-                Arm(title=f"field {160 * 2**i} µm only", settings={"variant": "fixed", "fixed_field": str(i)})
-                for i in range(3)
+                Arm(title=f"field {80 * 2**i} µm only", settings={"variant": "fixed", "fixed_field": str(i)})
+                for i in range(4)
             ),
             *(
                 Arm(title=variant, settings={"variant": variant})
