@@ -233,7 +233,6 @@ SMALL_TRAINING: Final[Mapping[str, object]] = {
     "repeats_max": 10,
     "validation_share": 0.1,
     "selection_tolerance": 0.1,
-    "prior_strength": 1.0,
     # augmentation: density varies much, colors hardly, since hue tells pink from purple; surroundings change
     "rot90_p": 0.5,
     "flip_p": 0.5,
