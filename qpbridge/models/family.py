@@ -239,8 +239,6 @@ class Family(Generic[ConfigT]):
     maps : callable or None
         Outputs to all that single nuclei are decoded from, Tensor (B, C, H, W) of values from 0 to 1: mask, marker
         where there is one, and the classes where they are learned. None for tissue.
-    shift : callable or None
-        Adds a Tensor (K,) to a network's class logits for good; None where they have no such weights.
     asks_for : frozenset of str
         Parts of ``Truth`` that ``encoder`` needs.
     encoder : callable or None
@@ -273,7 +271,6 @@ class Family(Generic[ConfigT]):
     loss: Callable[[ConfigT], Loss] | None = None
     subject: Subject = Subject.TISSUE
     maps: Callable[[Outputs], Tensor] | None = None
-    shift: Callable[[nn.Module, Tensor], None] | None = None
     asks_for: frozenset[TruthPart] = frozenset()
     encoder: Callable[[ConfigT], Encode] | None = None
     turns: Callable[[ConfigT], str] | None = None

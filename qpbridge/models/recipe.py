@@ -187,11 +187,6 @@ class Recipe(Settings):
     """Probability that what is labelled in a patch is pasted on another patch, in all views: little data otherwise
     teaches what happens to lie beside a class; 0 = off (not in Ho et al. 2021)."""
 
-    prior_strength: Share = 0.0
-    """How far class outputs are shifted, after training, from the classes' shares in the samples, where rare classes
-    are frequent, to their shares of what is annotated: 0 = not at all (Ho et al. 2021), 1 = all the way (Bayes' rule,
-    as in Saerens et al. 2002)."""
-
     validation_share: Annotated[float, msgspec.Meta(ge=0, lt=1, description="a number from 0 to below 1")] = 0.2
     """Share held back where no entries are named for validation (Ho et al. 2021, sec. 3: 6 of 32 slides)."""
 

@@ -97,35 +97,6 @@ class Sampler:
         return [Sample(patch) for patch in draw_patches(self._counts, self._shares, self.per_epoch, rng)]
 
 
-def prior_offsets(
-    seen: npt.NDArray[np.float64], annotated: npt.NDArray[np.float64], strength: float
-) -> npt.NDArray[np.float64]:
-    """Return what to add to the logits of classes that were seen more or less often than they are annotated.
-
-    Parameters
-    ----------
-    seen : ndarray of float64, shape (K,)
-        Weight of each class's pixels in training.
-    annotated : ndarray of float64, shape (K,)
-        Pixels of each class in the annotations.
-    strength : float
-        From 0, none of it, to 1, all of it.
-
-    Returns
-    -------
-    ndarray of float64, shape (K,)
-        ``strength`` times the logarithm of the ratio of shares; 0 for classes without pixels.
-
-    References
-    ----------
-    Saerens et al. 2002, eq. (2.4): a posterior under other priors.
-    """
-    known = (seen > 0) & (annotated > 0)
-    ratios = np.ones(len(seen))
-    ratios[known] = (annotated[known] / annotated[known].sum()) / (seen[known] / seen[known].sum())
-    return np.asarray(strength * np.log(ratios), np.float64)
-
-
 _STEPS: Final = 65536
 
 

@@ -200,16 +200,3 @@ def test_four_patches_can_be_learned_by_heart(case: Case) -> None:
 def _accuracy(probabilities: Tensor, target: Tensor) -> float:
     labelled = target != IGNORE_INDEX
     return (probabilities.argmax(1)[labelled] == target[labelled]).float().mean().item()
-
-
-@torch.no_grad()
-def test_shifted_classes_gain_their_offsets_in_logits(case: Case) -> None:
-    if case.family.shift is None:
-        pytest.skip(f"classes of {case.family.name} cannot be shifted")
-    network, offsets = case.network().eval(), torch.tensor([1.0, 0.0, -0.5])
-    before = case.family.probabilities(network(case.views(1)))
-
-    case.family.shift(network, offsets)
-
-    after = case.family.probabilities(network(case.views(1)))
-    torch.testing.assert_close(after, (before.log() + offsets[None, :, None, None]).softmax(1), rtol=1e-4, atol=1e-5)

@@ -293,15 +293,6 @@ def loss(outputs: Outputs, targets: Targets, class_weights: Tensor, label_smooth
     return weighted_cross_entropy(logits, targets[LABELS], class_weights, label_smoothing)
 
 
-@torch.no_grad()
-def shift(network: nn.Module, offsets: Tensor) -> None:
-    """Add offsets, shape (K,), to the logits of the classes for good."""
-    assert isinstance(network, Dmmn)
-    bias = network.head[-1].bias
-    assert isinstance(bias, Tensor)
-    bias[network.extra_outputs :] += offsets.to(bias.device)
-
-
 def probabilities(outputs: Outputs) -> Tensor:
     """Return the softmax over the classes; extra outputs take no part."""
     return outputs[LOGITS].float().softmax(dim=1)
@@ -334,5 +325,4 @@ DMMN: Final = Family(
     build=Dmmn,
     loss=lambda _config: loss,
     probabilities=probabilities,
-    shift=shift,
 )

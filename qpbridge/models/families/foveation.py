@@ -311,16 +311,6 @@ def loss(outputs: Outputs, targets: Targets, class_weights: Tensor, label_smooth
     return weighted_cross_entropy(outputs[LOGITS], targets[LABELS], class_weights, label_smoothing)
 
 
-@torch.no_grad()
-def shift(network: nn.Module, offsets: Tensor) -> None:
-    """Add offsets, shape (K,), to the logits of the classes for good."""
-    assert isinstance(network, Foveation)
-    head = network.segmenter.get_submodule("network.head")
-    *_, last = (layer for layer in head.modules() if isinstance(layer, nn.Conv2d))
-    assert last.bias is not None
-    last.bias += offsets.to(last.bias.device)
-
-
 def probabilities(outputs: Outputs) -> Tensor:
     """Return the softmax over the classes."""
     return outputs[LOGITS].float().softmax(dim=1)
@@ -395,6 +385,5 @@ FOVEATION: Final = Family(
     build=Foveation,
     loss=lambda _config: loss,
     probabilities=probabilities,
-    shift=shift,
     survey=survey,
 )

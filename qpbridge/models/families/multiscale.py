@@ -305,15 +305,6 @@ def loss(
     return total + config.presence_weight * presence_loss(outputs[PRESENCE], targets[PRESENCE])
 
 
-@torch.no_grad()
-def shift(network: nn.Module, offsets: Tensor) -> None:
-    """Add offsets, shape (K,), to the logits of the classes, after the gate where there is one, for good."""
-    assert isinstance(network, Multiscale)
-    bias = (network.head if network.gate is None else network.gate.mix).bias
-    assert bias is not None
-    bias += offsets.to(bias.device)
-
-
 def probabilities(outputs: Outputs) -> Tensor:
     """Return the softmax over the classes."""
     return outputs[LOGITS].float().softmax(dim=1)
@@ -363,7 +354,6 @@ MULTISCALE: Final = Family(
     build=Multiscale,
     loss=lambda config: partial(loss, config=config),
     probabilities=probabilities,
-    shift=shift,
     asks_for=frozenset({"surroundings"}),
     encoder=encoder,
 )

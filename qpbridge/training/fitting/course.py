@@ -11,7 +11,6 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +28,7 @@ from qpbridge.training.fitting.judging import JUDGES, Tally
 from qpbridge.training.fitting.learning import Learner
 from qpbridge.training.patches import PatchSet
 from qpbridge.training.reading import PatchPixels, SampleMaker
-from qpbridge.training.sampling import ClassErrors, Sampler, prior_offsets
+from qpbridge.training.sampling import ClassErrors, Sampler
 from qpbridge.training.team import ALONE, Team
 
 Job: TypeAlias = Callable[[], PatchPixels]
@@ -175,8 +174,7 @@ class Course:
             if not math.isfinite(loss):
                 self._tell_divergence(self._first + epoch, progress)
                 break
-            with self._shifted():
-                self._end_epoch(loss, self._judged(progress), start_s)
+            self._end_epoch(loss, self._judged(progress), start_s)
             done, all_steps = self._steps(later)
             progress.report("train", done, all_steps, loss=loss, **self._told())
             if self._is_enough():
@@ -220,20 +218,6 @@ class Course:
         }
         return Checkpoint(tensors=tensors, facts=facts)
 
-    @contextmanager
-    def _shifted(self) -> Iterator[None]:
-        """Show the network as it predicts: for classes as frequent as they are annotated."""
-        shift, strength = self._setting.family.shift, self._setting.recipe.prior_strength
-        if shift is None or not strength:
-            yield
-            return
-        seen = self._errors.counts[0].double().numpy() * self._weights.double().cpu().numpy()
-        annotated = self._samples.training.counts.sum(axis=0).astype(np.float64)
-        offsets = torch.from_numpy(prior_offsets(seen, annotated, strength)).float()
-        shift(self._learner.averaged, offsets)
-        yield
-        shift(self._learner.averaged, -offsets)
-
     def _end_epoch(self, loss: float, verdict: tuple[float, Tally], start_s: float) -> None:
         record = self._record(self._first + len(self.records), loss, *verdict, start_s)
         if self.best is None or _is_better(record, self.records, self._setting.recipe.selection_tolerance):
@@ -273,7 +257,7 @@ class Course:
             partial(maker.augmented, sample, training.patches, training.labels, (self._first + epoch, turn))
             for turn, sample in enumerate(drawn)
         ]
-        counts_errors = self._stage.judged_by == "pixels" and (recipe.sampling == "errors" or recipe.prior_strength)
+        counts_errors = self._stage.judged_by == "pixels" and recipe.sampling == "errors"
         team, whole = self._setting.team, self._setting.cut(jobs)
         own = [team.share(batch) for batch in whole]
         team.seed(self._setting.seed, self._first + epoch)

@@ -82,11 +82,6 @@ class Trainer:
         *,
         weights: dict[str, Tensor] | None = None,
     ) -> None:
-        if recipe.prior_strength and family.shift is None:
-            raise InvalidValueError(
-                f"prior_strength={recipe.prior_strength:g} does not work: family '{family.name}' has no class outputs"
-                " that could be shifted; leave it out"
-            )
         if recipe.paste_p and "tags" in family.asks_for:
             raise InvalidValueError(
                 f"paste_p={recipe.paste_p:g} does not work: family '{family.name}' learns which classes occur in a"

@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.models.recipe import Recipe
 from qpbridge.training.balancing import Sample, balanced_samples
-from qpbridge.training.sampling import ClassErrors, Sampler, prior_offsets
+from qpbridge.training.sampling import ClassErrors, Sampler
 
 COUNTS = np.array([[900, 0, 0], [600, 0, 0], [0, 200, 0], [0, 0, 400]])
 """Two patches of the first class, one each of the others."""
@@ -214,22 +214,3 @@ def test_many_threads_count_without_losing_a_pixel() -> None:
 
     assert errors.counts[0].unique().tolist() == [0, rounds]
     assert errors.take()[1000:1004].tolist() == [0.25] * 4
-
-
-def test_offsets_turn_balanced_posteriors_into_those_of_the_annotated_shares() -> None:
-    seen, annotated = np.array([100.0, 100.0, 200.0]), np.array([900.0, 90.0, 10.0])
-    likelihood = np.array([0.2, 0.5, 0.3])
-    learned = likelihood * seen / (likelihood * seen).sum()
-
-    shifted = np.log(learned) + prior_offsets(seen, annotated, 1.0)
-
-    expected = likelihood * annotated / (likelihood * annotated).sum()
-    np.testing.assert_allclose(np.exp(shifted) / np.exp(shifted).sum(), expected)
-    np.testing.assert_array_equal(prior_offsets(seen, annotated, 0.0), 0)
-    np.testing.assert_allclose(prior_offsets(seen, annotated, 0.5), prior_offsets(seen, annotated, 1.0) / 2)
-
-
-def test_classes_without_pixels_are_not_shifted() -> None:
-    offsets = prior_offsets(np.array([5.0, 0.0, 5.0, 0.0]), np.array([1.0, 4.0, 3.0, 0.0]), 1.0)
-
-    np.testing.assert_allclose(offsets, [np.log(0.5), 0, np.log(1.5), 0])

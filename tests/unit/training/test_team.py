@@ -32,7 +32,7 @@ SPEC = DMMN.spec(
 )
 RECIPE = Recipe(
     optimizer="adamw", learning_rate=0.02, batch_size=4, epochs=3, repeats_max=0, samples_per_epoch=9,
-    sampling="errors", prior_strength=1.0, gradient_clip=1.0, ema_decay=0.9,
+    sampling="errors", gradient_clip=1.0, ema_decay=0.9,
 )  # fmt: skip
 
 

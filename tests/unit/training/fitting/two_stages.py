@@ -69,7 +69,6 @@ FAMILY: Any = replace(
     stages=lambda _config: (FIRST, SECOND),
     asks_for=frozenset({"masks"}),
     encoder=lambda _config: encode,
-    shift=None,
 )
 SETTING = Setting(family=FAMILY, spec=SPEC, recipe=RECIPE, runtime=Runtime(device=torch.device("cpu")), seed=0)
 
