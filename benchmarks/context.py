@@ -42,6 +42,7 @@ TEST_SEEDS = 100, 101, 102
 LEARNING = {
     "stride_px": "32",
     "batch_size": "8",
+    "learning_rate": "2e-3",
     "density_jitter": "0.1",
     "paste_p": "0",
     "selection_tolerance": "1",
@@ -60,10 +61,11 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One comparison: networks of a family on slides of a pixel size, µm."""
+    """One comparison: networks of a family on slides of a pixel size, µm, and how long they learn."""
 
     family: str
     mpp: float
+    epochs: int
     settings: Mapping[str, str]
     arms: Sequence[Arm]
 
@@ -85,6 +87,7 @@ PARTS: Mapping[str, Part] = {
     "dmmn": Part(
         family="dmmn",
         mpp=2.5,
+        epochs=48,
         # Views of 160, 320 and 640 µm: what tells nests apart begins 175 µm beyond their border, 240 from their middle.
         settings={"patch_px": "64"},
         arms=[
@@ -96,6 +99,7 @@ PARTS: Mapping[str, Part] = {
     "multiscale": Part(
         family="multiscale",
         mpp=1.25,
+        epochs=24,
         settings={"patch_px": "64"},  # views of 80, 320 and 1280 µm
         arms=[
             *(
@@ -111,6 +115,7 @@ PARTS: Mapping[str, Part] = {
     "foveation": Part(
         family="foveation",
         mpp=1.25,
+        epochs=24,
         # Fields of 80, 160, 320 and 640 µm: as in the paper, the finest lies within most regions of a class.
         settings={"patch_px": "64", "fields_px": "64,128,256,512", "glance_factor": "16"},
         arms=[
@@ -226,20 +231,23 @@ def memory() -> None:
 
 def measure(given: argparse.Namespace, folder: Path) -> list[Result]:
     """Return what the log holds, and the results asked for beyond that, each logged as it comes."""
-    training = {"epochs": given.epochs, "samples_per_epoch": given.samples}
     log: Path | None = given.log
     known = (
         [] if log is None or not log.exists() else [Result(**json.loads(one)) for one in log.read_text().splitlines()]
     )
+    training = {
+        name: {"epochs": str(given.epochs or part.epochs), "samples_per_epoch": given.samples}
+        for name, part in PARTS.items()
+    }
     # Networks that learned longer or shorter are no comparison.
-    known = [one for one in known if one.training == training]
+    known = [one for one in known if one.training == training[one.part]]
     done = {(one.part, one.network, one.seed) for one in known}
     for name in given.parts:
         for arm in PARTS[name].arms if name in PARTS else ():
             for seed in given.seeds:
                 if (name, arm.title, seed) in done or (given.arms and arm.title not in given.arms):
                     continue
-                found = result(name, arm, projects(folder, given.slides, PARTS[name].mpp), seed, training)
+                found = result(name, arm, projects(folder, given.slides, PARTS[name].mpp), seed, training[name])
                 known.append(found)
                 if log is not None:
                     with log.open("a") as lines:
@@ -252,7 +260,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=[*PARTS, "memory"], choices=[*PARTS, "memory"])
     parser.add_argument("--arms", nargs="+", help="only networks of these titles")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2], help="none prints the log")
-    parser.add_argument("--epochs", default="24")
+    parser.add_argument("--epochs", type=int, help="for all parts; otherwise what suits each")
     parser.add_argument("--samples", default="600", help="in an epoch")
     parser.add_argument("--slides", type=int, default=6, help="to learn from")
     parser.add_argument("--log", type=Path, help="a line of JSON a result")
