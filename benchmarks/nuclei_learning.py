@@ -208,7 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seams(tests, results[options.arms[-1]][0].found)
         wholes = {f"whole {seed}": make_slide(replace(whole, seed=seed)) for seed in TRAINING_SEEDS}
         training = make_project(folder, "wholes", wholes)
-        learn(training, folder / "whole-model", {**ARMS[options.arms[-1]], **settings}, options.seeds[0])
+        # Where nothing is held back, all of it is judged after every epoch.
+        counting = {**ARMS[options.arms[-1]], **settings, "validation_share": "0.02"}
+        learn(training, folder / "whole-model", counting, options.seeds[0])
         find(make_project(folder, "demo", demo), folder / "whole-model", folder / "demo-found")
         seams(demo, folder / "demo-found")
 
