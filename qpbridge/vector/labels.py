@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import shapely
@@ -17,6 +17,7 @@ from qpbridge.core.arrays import IGNORE_INDEX
 from qpbridge.core.geometry import Region
 from qpbridge.core.naming import class_label, tag_label, tag_meaning, tag_name
 from qpbridge.core.objects import BACKGROUND_CLASS, NO_MAPPING, REGION_CLASS, ObjectKind, PathClass, PathObject
+from qpbridge.vector.instances.drawn import Painted, without_tissue
 from qpbridge.vector.raster import mend
 from qpbridge.vector.raters import agreed, rater_of
 
@@ -149,7 +150,7 @@ def read_labels(
     """
     frame = None if bounds is None else shapely.box(bounds.x_px, bounds.y_px, bounds.right_px, bounds.bottom_px)
     counts: Counter[str] = Counter()
-    painted: list[_Painted] = []
+    painted: list[Painted] = []
     tagged: list[TaggedArea] = []
     for item in objects:
         names = tags_of(item, rule.region_class)
@@ -164,42 +165,16 @@ def read_labels(
             tagged.append(_tagged_area(geometry, names or (), rule))
         else:
             rater = rater_of(item) if rule.subject is Subject.TISSUE else None
-            entry = _Painted(not _is_complete(item, rule), -geometry.area, item.id, geometry, label, rater, item.kind)
+            entry = Painted(not _is_complete(item, rule), -geometry.area, item.id, geometry, label, rater, item.kind)
             painted.append(entry)
     if rule.subject is Subject.NUCLEI:
-        painted = _without_tissue(painted)
+        painted = without_tissue(painted)
     painted.sort(key=lambda entry: entry[:3])
     of_image = image_tags(metadata, tags, rule.class_names)
     if of_image is not None and frame is not None:
         tagged.insert(0, _tagged_area(frame, of_image, rule))
     shapes = agreed([(entry.geometry, entry.label, entry.rater) for entry in painted])
     return ImageLabels(shapes=shapes, tagged=tuple(tagged), mended=counts["mended"], outside=counts["outside"])
-
-
-class _Painted(NamedTuple):
-    """A shape to be painted; the first three fields say when."""
-
-    is_detail: bool
-    minus_area: float
-    id: str
-    geometry: BaseGeometry
-    label: int
-    rater: str | None
-    kind: ObjectKind
-
-
-def _without_tissue(painted: Sequence[_Painted]) -> list[_Painted]:
-    """Return nuclei and complete areas without the annotations that lie around two other nuclei or more."""
-    rows = [i for i, entry in enumerate(painted) if entry.is_detail]
-    drawn = [i for i in rows if painted[i].kind is ObjectKind.ANNOTATION and painted[i].label != IGNORE_INDEX]
-    if not drawn:
-        return list(painted)
-    tree = shapely.STRtree(shapely.centroid([painted[i].geometry for i in rows]))
-    around, inside = tree.query([painted[i].geometry for i in drawn], predicate="contains")
-    are_others = np.array(drawn)[around] != np.array(rows)[inside]
-    others = np.bincount(around[are_others], minlength=len(drawn))
-    tissue = {i for i, count in zip(drawn, others, strict=True) if count > 1}
-    return [entry for i, entry in enumerate(painted) if i not in tissue]
 
 
 def label_rule(

@@ -1,0 +1,39 @@
+"""Which annotations outline nuclei, and which lie around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from qpbridge.core.arrays import IGNORE_INDEX
+from qpbridge.core.objects import ObjectKind
+
+
+class Painted(NamedTuple):
+    """A shape to be painted; the first three fields say when."""
+
+    is_detail: bool
+    minus_area: float
+    id: str
+    geometry: BaseGeometry
+    label: int
+    rater: str | None
+    kind: ObjectKind
+
+
+def without_tissue(painted: Sequence[Painted]) -> list[Painted]:
+    """Return nuclei and complete areas without the annotations that lie around two other nuclei or more."""
+    rows = [i for i, entry in enumerate(painted) if entry.is_detail]
+    drawn = [i for i in rows if painted[i].kind is ObjectKind.ANNOTATION and painted[i].label != IGNORE_INDEX]
+    if not drawn:
+        return list(painted)
+    tree = shapely.STRtree(shapely.centroid([painted[i].geometry for i in rows]))
+    around, inside = tree.query([painted[i].geometry for i in drawn], predicate="contains")
+    are_others = np.array(drawn)[around] != np.array(rows)[inside]
+    others = np.bincount(around[are_others], minlength=len(drawn))
+    tissue = {i for i, count in zip(drawn, others, strict=True) if count > 1}
+    return [entry for i, entry in enumerate(painted) if i not in tissue]
