@@ -101,10 +101,12 @@ def test_all_begin_with_the_weights_of_the_first() -> None:
 def test_gradients_add_up_and_statistics_are_means_over_those_who_worked(shares: tuple[int, int]) -> None:
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     parts = list(images.split([one for one in shares if one]))
-    alone, statistics = network_of(0), []
+    # Made once: two threads that seed and draw at once would get other weights.
+    first, statistics = network_of(0), []
+    alone = copy.deepcopy(first)
     whole = 0.0
     for part in parts:
-        twin = copy.deepcopy(network_of(0))
+        twin = copy.deepcopy(first)
         loss = (twin(part) ** 2).mean() * len(part) / 4
         loss.backward()
         whole += float(loss.detach())
@@ -113,7 +115,7 @@ def test_gradients_add_up_and_statistics_are_means_over_those_who_worked(shares:
             own.grad = other.grad if own.grad is None or other.grad is None else own.grad + other.grad
 
     def work(team: Team) -> tuple[nn.Module, float]:
-        network, own_loss = network_of(0), 0.0
+        network, own_loss = copy.deepcopy(first), 0.0
         if team.rank < len(parts):
             loss = (network(parts[team.rank]) ** 2).mean() * len(parts[team.rank]) / 4
             loss.backward()
