@@ -7,7 +7,7 @@ another one, which learned from slides with all tissues, those of the demonstrat
 tiles meet.
 
 Run: ``uv run python benchmarks/nuclei_learning.py [--seeds 0 1] [--epochs 8] [--arms NAME ...]
-[--width 8]``; prints two tables. A network takes about a minute on one core.
+[--width 8] [--turns none|flips|d4]``; prints two tables. A network takes about a minute on one core.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ TRAINING_SEEDS, TEST_SEEDS = (1, 2, 6), (101, 103, 108)
 """Slides of some hundred nuclei and more; others of this size are mostly stroma, where few of them touch."""
 
 DENSITY = 1.5
+
 WHOLE_PX = 4096
 """Edge of slides that hold all tissues."""
 
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = {name: str(getattr(options, name)) for name in ("epochs", "width", "turns")}
     tests = small_slides(TEST_SEEDS)
-    whole = SyntheticSpec(width_px=WHOLE_PX, height_px=WHOLE_PX)
+    whole = SyntheticSpec(width_px=WHOLE_PX, height_px=WHOLE_PX, mpp=MPP)
     demo = {"demo": make_slide(replace(whole, width_px=DEMO_PX, height_px=DEMO_PX))}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -21,10 +21,11 @@ from matplotlib.path import Path as Outline
 from qpbridge.core.objects import PathObject
 from qpbridge.core.progress import SilentProgress
 from qpbridge.qupath.geojson import read_objects, write_objects
-from qpbridge.qupath.writing import NewEntry, create_project
+from qpbridge.qupath.writing import create_project
 from qpbridge.slides.opening import open_slide
 from qpbridge.slides.synthetic import CLASSES, SyntheticSpec, make_slide, write_slide
 from qpbridge.slides.synthetic.annotations import partial_annotations
+from qpbridge.workflows.entries.making import entry_of_slide
 from qpbridge.workflows.predict import predict
 from qpbridge.workflows.requests import PredictRequest, TrainRequest
 from qpbridge.workflows.train import train
@@ -62,15 +63,7 @@ def _made(folder: Path) -> tuple[Any, Sequence[PathObject]]:
     write_slide(path, slide)
     drawn = partial_annotations(slide, share=0.08)
     with open_slide(path) as opened:
-        entry = NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=opened.width_px,
-            height_px=opened.height_px,
-            downsamples=opened.downsamples,
-            calibration=opened.calibration,
-            objects=drawn,
-        )
+        entry = entry_of_slide(opened, drawn)
         pixels = opened.read(opened.region, EDGE_PX // 2, EDGE_PX // 2)
     create_project(folder / "project", [entry], CLASSES)
     return pixels, drawn

@@ -192,10 +192,18 @@ def names(values: list[str] | None) -> tuple[str, ...] | None:
     -------
     tuple of str or None
         ``("Tumor", "Stroma", "Necrosis")``; None where the option was not given.
+
+    Raises
+    ------
+    InvalidValueError
+        If it was given without a name: what was meant is hardly everything.
     """
     if not values:
         return None
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    found = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    if not found:
+        raise InvalidValueError(f"'{','.join(values)}' names nothing: give names with commas between, or leave it out")
+    return found
 
 
 def choice(option: str, value: str, known: Sequence[str]) -> str:

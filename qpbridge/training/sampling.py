@@ -98,6 +98,7 @@ class Sampler:
 
 
 _STEPS: Final = 65536
+"""What a probability of 1 counts as."""
 
 
 class ClassErrors:

@@ -131,10 +131,11 @@ def test_the_model_finds_tissues_on_a_slide_that_it_never_saw(report: TrainRepor
     assert pooled.mean_iou > 0.25  # one class all over has 0.12
 
 
-def test_an_interrupted_training_gives_the_same_model(report: TrainReport, folder: Path) -> None:
-    again = replace(request(folder, "again"), resume=True)
+@pytest.mark.parametrize("step", [48, 60])
+def test_an_interrupted_training_gives_the_same_model(report: TrainReport, folder: Path, step: int) -> None:
+    again = replace(request(folder, f"again-{step}"), resume=True)
     with pytest.raises(CancelledError):
-        train(again, Told(54))  # in the second stage
+        train(again, Told(step))
 
     resumed = train(again, Told())
 

@@ -14,10 +14,10 @@ from qpbridge.core.objects import ObjectKind
 
 
 class Painted(NamedTuple):
-    """A shape to be painted; the first three fields say when."""
+    """A shape to be painted; the first three fields say when: complete areas first, then larger before smaller."""
 
     is_detail: bool
-    minus_area: float
+    minus_area_px2: float
     id: str
     geometry: BaseGeometry
     label: int
@@ -26,7 +26,18 @@ class Painted(NamedTuple):
 
 
 def without_tissue(painted: Sequence[Painted]) -> list[Painted]:
-    """Return nuclei and complete areas without the annotations that lie around two other nuclei or more."""
+    """Leave annotations out that lie around two nuclei or more: they outline tissue.
+
+    Parameters
+    ----------
+    painted : sequence of Painted
+        Nuclei of one image, also of unknown class, and complete areas; valid geometries, level-0 px.
+
+    Returns
+    -------
+    list of Painted
+        The others, in their order: a nucleus may have been outlined over another one, but not over two.
+    """
     rows = [i for i, entry in enumerate(painted) if entry.is_detail]
     drawn = [i for i in rows if painted[i].kind is ObjectKind.ANNOTATION and painted[i].label != IGNORE_INDEX]
     if not drawn:

@@ -8,6 +8,7 @@ from pathlib import Path
 from qpbridge.core.objects import PathObject
 from qpbridge.qupath.writing import NewEntry
 from qpbridge.slides.opening import open_slide
+from qpbridge.slides.slide import Slide
 
 
 def entry_of_file(path: Path, objects: Sequence[PathObject] = ()) -> NewEntry:
@@ -26,12 +27,25 @@ def entry_of_file(path: Path, objects: Sequence[PathObject] = ()) -> NewEntry:
         If the slide cannot be read.
     """
     with open_slide(path) as slide:
-        return NewEntry(
-            slide_path=path,
-            name=path.name,
-            width_px=slide.width_px,
-            height_px=slide.height_px,
-            downsamples=slide.downsamples,
-            calibration=slide.calibration,
-            objects=objects,
-        )
+        return entry_of_slide(slide, objects)
+
+
+def entry_of_slide(slide: Slide, objects: Sequence[PathObject] = ()) -> NewEntry:
+    """Return the entry of an open slide, as ``entry_of_file`` does.
+
+    Parameters
+    ----------
+    slide : Slide
+        Only looked at.
+    objects : sequence of PathObject
+        What shall lie on it, level-0 px.
+    """
+    return NewEntry(
+        slide_path=slide.path,
+        name=slide.path.name,
+        width_px=slide.width_px,
+        height_px=slide.height_px,
+        downsamples=slide.downsamples,
+        calibration=slide.calibration,
+        objects=objects,
+    )

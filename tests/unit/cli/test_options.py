@@ -14,6 +14,12 @@ def test_an_option_that_is_not_given_names_nothing() -> None:
     assert names([]) is None
 
 
+@pytest.mark.parametrize("typed", [[""], [","], [" , ", ""]])
+def test_an_option_without_a_name_is_refused(typed: list[str]) -> None:
+    with pytest.raises(InvalidValueError, match="names nothing: give names"):
+        names(typed)
+
+
 def test_settings_keep_everything_after_the_first_equals_sign() -> None:
     assert settings(["epochs=3", " variant = a=b "]) == {"epochs": "3", "variant": "a=b"}
 

@@ -22,6 +22,7 @@ from qpbridge.qupath.project import ProjectEntry
 from qpbridge.qupath.writing import NewEntry, ProjectMaker, new_project
 from qpbridge.slides.openslide_source import detect_vendor
 from qpbridge.slides.slide import Slide
+from qpbridge.workflows.entries.making import entry_of_slide
 from qpbridge.workflows.entries.roots import may_read
 from qpbridge.workflows.entries.sources import PICTURE_SUFFIXES, OpenedSource, Source
 from qpbridge.workflows.requests import PredictRequest
@@ -91,14 +92,10 @@ def results_project(
 def new_entry(source: Source, opened: OpenedSource, objects: Sequence[PathObject]) -> NewEntry:
     """Return the entry of a slide; one of a project keeps what people chose and wrote there."""
     slide = opened.slide
-    entry = NewEntry(
-        slide_path=slide.path,
+    entry = replace(
+        entry_of_slide(slide, objects),
         name=source.name,
-        width_px=slide.width_px,
-        height_px=slide.height_px,
-        downsamples=slide.downsamples,
         calibration=opened.calibration,
-        objects=objects,
         provider=_provider(slide.path),
         thumbnail=_thumbnail(slide),
     )
