@@ -28,6 +28,13 @@ SETTINGS = ["variant=unet", "width=2", "mpp=2.0", "patch_px=64", "samples_per_ep
 QUICK = ["--preset", "small", *(word for pair in [*SETTINGS, "epochs=1"] for word in ("--set", pair))]
 ENDLESS = ["--preset", "small", *(word for pair in [*SETTINGS, "epochs=5000"] for word in ("--set", pair))]
 LONG_S = 120
+# A shell lets what it starts in the background ignore interrupts. `preexec_fn` would fork, and gRPC breaks in forks.
+INTERRUPTIBLE = """
+import signal
+from qpbridge.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -173,19 +180,20 @@ def test_a_job_is_listed_watched_and_its_files_fetched(
 def started(words: list[Any], waits_for: str, state: Path) -> subprocess.Popen[str]:
     """Start a verb in a process of its own, and wait until it says something."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "qpbridge", *map(str, words)],
+        [sys.executable, "-c", INTERRUPTIBLE, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"QPBRIDGE_STATE": str(state)},
-        # A shell lets what it starts in the background ignore interrupts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     assert process.stderr is not None
+    said = []
     for line in process.stderr:
         if waits_for in line:
             return process
-    raise AssertionError(f"it ended without saying '{waits_for}'")
+        said.append(line)
+    out, _ = process.communicate()
+    raise AssertionError(f"it ended without saying '{waits_for}', but: {''.join(said)}{out}")
 
 
 @pytest.fixture
