@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qpbridge.core.naming import class_label, tag_label, tag_name
 from qpbridge.core.objects import REGION_CLASS, ObjectKind, PathClass, PathObject
@@ -65,6 +65,15 @@ class ClassChoice:
     def names(self) -> tuple[str, ...]:
         """Class names in order."""
         return tuple(item.name for item in self.classes)
+
+    def only(self, labels: Sequence[int]) -> ClassChoice:
+        """Return the choice of fewer classes, by their labels in increasing order; the background is one of them."""
+        return replace(
+            self,
+            classes=tuple(self.classes[label] for label in labels),
+            background=None if self.background is None else labels.index(self.background),
+            nucleus=labels.index(self.nucleus) if self.nucleus in labels else None,
+        )
 
     @property
     def rule(self) -> LabelRule:

@@ -95,8 +95,10 @@ def gather_material(plan: Plan, gathering: Gathering, stack: contextlib.ExitStac
         return _tagged_material(plan, reading, gathering, stack, progress)
     choose = {Subject.TISSUE: choose_classes, Subject.NUCLEI: choose_nucleus_classes}[plan.family.subject]
     choice = choose(gathering.objects, gathering.project_classes, request.classes, request.region_class)
+    opened = gathering.open(plan.family.views(plan.config)[0].fov.mpp, choice, stack)
+    if choice.subject is Subject.NUCLEI and request.classes is None:
+        choice, opened = _without_tissue(choice, opened, progress)
     spec = plan.family.spec(plan.config, choice.classes)
-    opened = gathering.open(spec.views[0].fov.mpp, choice, stack)
     held_back = _named(request, opened, gathering.failures, progress)
     training, validation = _split(plan, spec, opened, held_back, progress)
     if _lacking(training, spec) == [BACKGROUND_CLASS] and _is_implied(choice, gathering, request):
@@ -143,14 +145,32 @@ def _without_background(
         f"'{BACKGROUND_CLASS}' is left out: it would be what nobody drew in areas marked as 'Region*', but too little"
         " of them is free"
     )
-    return fewer, [replace(one, slide=_relabelled(one.slide, last)) for one in opened]
+    return fewer, _relabelled(opened, range(last))
 
 
-def _relabelled(slide: LabelledSlide, unknown: int) -> LabelledSlide:
-    """Return a slide with one label made unknown."""
-    return replace(
-        slide, shapes=tuple((shape, IGNORE_INDEX if label == unknown else label) for shape, label in slide.shapes)
+def _without_tissue(
+    choice: ClassChoice, opened: list[OpenedSlide], progress: Progress
+) -> tuple[ClassChoice, list[OpenedSlide]]:
+    """Leave classes out of which there are annotations but no nucleus; nobody asked for them."""
+    found = {label for one in opened for _, label in one.slide.shapes}
+    kept = [label for label in range(len(choice.classes)) if label in found or label == choice.background]
+    dropped = [name for label, name in enumerate(choice.names) if label not in kept]
+    if not dropped or kept == [choice.background]:
+        return choice, opened
+    progress.warn(
+        f"{', '.join(map(repr, dropped))} left out: no annotation outlines a nucleus; all lie around several, as tissue"
+        " does, outside the image, or on slides left out"
     )
+    return choice.only(kept), _relabelled(opened, kept)
+
+
+def _relabelled(opened: Sequence[OpenedSlide], kept: Sequence[int]) -> list[OpenedSlide]:
+    """Return the slides with labels as positions in those kept, the others made unknown."""
+    new = {label: position for position, label in enumerate(kept)}
+    return [
+        replace(one, slide=replace(one.slide, shapes=tuple((s, new.get(k, IGNORE_INDEX)) for s, k in one.slide.shapes)))
+        for one in opened
+    ]
 
 
 def _split(

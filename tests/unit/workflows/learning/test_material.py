@@ -17,9 +17,9 @@ MakeProject = Callable[..., Path]
 Annotate = Callable[..., PathObject]
 
 
-def material_of(project: Path, stack: contextlib.ExitStack, **fields: object) -> Material:
+def material_of(project: Path, stack: contextlib.ExitStack, family: str = "dmmn", **fields: object) -> Material:
     settings = {"variant": "unet", "width": "2", "patch_px": "64", "stride_px": "64", "mpp": "0.5"}
-    request = TrainRequest(project=project, out=project / "m", family="dmmn", settings=settings, **fields)  # type: ignore[arg-type]
+    request = TrainRequest(project=project, out=project / "m", family=family, settings=settings, **fields)  # type: ignore[arg-type]
     gathering = Gathering(sources_of_project(project, None, ()), None, SilentProgress())
     return gather_material(plan_of(request, None), gathering, stack, SilentProgress())
 
@@ -60,3 +60,17 @@ def test_a_class_that_nothing_can_be_learnt_of_is_named(make_project: MakeProjec
 
     with contextlib.ExitStack() as stack, pytest.raises(NothingToTrainError, match="'Fat'"):
         material_of(project, stack, validation=("c.png",))
+
+
+def test_tissue_annotated_around_nuclei_is_no_class_of_them(make_project: MakeProject, annotate: Annotate) -> None:
+    nuclei = [annotate(f"Kind {i % 2}", 30 + 40 * i, 30, 50 + 40 * i, 50) for i in range(6)]
+    around = [annotate("A tissue", 20, 20, 280, 60), annotate("Region*", 10, 10, 390, 290)]
+    project = make_project({"a.png": [*nuclei, *around]})
+
+    with contextlib.ExitStack() as stack:
+        material = material_of(project, stack, family="use_net")
+
+        assert [item.name for item in material.spec.classes] == ["Kind 0", "Kind 1", "(unlabelled)"]
+        (opened,) = material.opened
+        assert sorted(label for _, label in opened.slide.shapes) == [0, 0, 0, 1, 1, 1, 2]
+        assert len(opened.slide.nuclei) == len(nuclei)
