@@ -36,7 +36,7 @@ from qpbridge.workflows.train import TrainRequest, train
 Annotate: TypeAlias = Callable[[SyntheticSlide], tuple[PathObject, ...]]
 
 EDGE_UM = 3000
-LABELLED_SHARE = 0.05
+LABELLED_SHARE = 0.06
 VALIDATION_SEED = 50
 TEST_SEEDS = 100, 101, 102
 LEARNING = {

@@ -44,8 +44,8 @@ class Decoding(Settings):
     """A marker that falls apart above one of these is as many markers, and a nucleus that was one becomes several (not
     published: of two nuclei that a network hardly tells apart, it is still less sure in between)."""
 
-    min_split_area_um2: NotNegative = 0.75
-    """Parts of a marker that are smaller do not count for that."""
+    min_split_area_um2: NotNegative = 3.0
+    """Parts of a marker that are smaller do not count for that: within one nucleus, a network is not equally sure."""
 
     min_area_um2: NotNegative = 3.125
     """Smaller nuclei are left out (public program: 50 px)."""

@@ -18,8 +18,8 @@ AREA_LIMITS_UM2: Final = (4.4, 7.5, 31.3)
 EROSION_RADII_UM: Final = (0.0, 0.25, 1.0, 1.5)
 """Radius by which nuclei are eroded, up to each limit and beyond (public program: 0, 1, 4, 6 px)."""
 
-PAPER_MPP: Final = 0.25
-"""Pixel size of the paper's images, µm/px: one step of shrinking where an erosion leaves nothing."""
+LEAST_DEPTH_UM: Final = 0.75
+"""How deep the middle of a marker lies in it at least; nuclei are eroded less for that, where they are slender."""
 
 CENTER_RADIUS_UM: Final = 1.0
 """Radius of a center marker; the paper calls it a constant without a number (Rahmon et al. 2022, sec. III.D)."""
@@ -52,8 +52,9 @@ def erosion_radii_um(areas_um2: npt.NDArray[np.floating]) -> npt.NDArray[np.floa
 def shape_marker(instances: InstanceMap, mpp: float) -> Mask:
     """Return each nucleus eroded by a disk whose radius depends on its area: one piece each, never none.
 
-    A nucleus too slender for its disk takes the largest one that leaves something, in steps of ``PAPER_MPP``. Of
-    several pieces the largest stays: two would teach that it is two nuclei. Both depart from the published program.
+    A nucleus too slender for its disk takes one that leaves a marker of ``LEAST_DEPTH_UM``: of a thinner one, a network
+    finds fragments. Of several pieces the largest stays: two would teach that it is two nuclei. Both depart from the
+    published program.
 
     Parameters
     ----------
@@ -67,13 +68,10 @@ def shape_marker(instances: InstanceMap, mpp: float) -> Mask:
     Rahmon et al. 2022, sec. III.D; values: public program, taken to µm.
     """
     local = _from_one_on(instances)
-    depths = squared_depths(local, EROSION_RADII_UM[-1] / mpp)
-    radii_px = erosion_radii_um(survey(local).areas_px * mpp**2) / mpp
-    # What remains are the pixels deeper than the radius.
-    step_px = PAPER_MPP / mpp
-    steps = np.floor((radii_px - np.sqrt(deepest(local, depths))) / step_px) + 1
-    radii_px = np.maximum(0, radii_px - np.maximum(0, steps) * step_px)
-    # Distances are whole numbers when squared.
+    depths = squared_depths(local, (EROSION_RADII_UM[-1] + LEAST_DEPTH_UM) / mpp)
+    bearable_px = np.sqrt(deepest(local, depths)) - LEAST_DEPTH_UM / mpp
+    radii_px = np.clip(erosion_radii_um(survey(local).areas_px * mpp**2) / mpp, 0, np.maximum(bearable_px, 0))
+    # What remains are the pixels deeper than the radius; distances are whole numbers when squared.
     remains = depths > np.floor(radii_px**2 + _ROUNDING).astype(np.int32)[local]
     return largest_pieces(np.where(remains, local, np.int32(0)), 8) > 0
 
