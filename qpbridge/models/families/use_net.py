@@ -354,7 +354,7 @@ SMALL: Final[Mapping[str, object]] = {
     "schedule": "cosine",
     "weight_decay": 1e-4,
     "batch_size": 8,
-    "epochs": 20,
+    "epochs": 32,
     "samples_per_epoch": 480,
     "ema_decay": 0.99,
     # Classes of few nuclei say little about outlines: only what collapsed is not kept.
