@@ -67,12 +67,13 @@ class ClassChoice:
         return tuple(item.name for item in self.classes)
 
     def only(self, labels: Sequence[int]) -> ClassChoice:
-        """Return the choice of fewer classes, by their labels in increasing order; the background is one of them."""
+        """Return the choice of fewer classes, by their labels in increasing order."""
+        new = {label: position for position, label in enumerate(labels)}
         return replace(
             self,
             classes=tuple(self.classes[label] for label in labels),
-            background=None if self.background is None else labels.index(self.background),
-            nucleus=labels.index(self.nucleus) if self.nucleus in labels else None,
+            background=None if self.background is None else new.get(self.background),
+            nucleus=None if self.nucleus is None else new.get(self.nucleus),
         )
 
     @property

@@ -97,7 +97,7 @@ def gather_material(plan: Plan, gathering: Gathering, stack: contextlib.ExitStac
     choice = choose(gathering.objects, gathering.project_classes, request.classes, request.region_class)
     opened = gathering.open(plan.family.views(plan.config)[0].fov.mpp, choice, stack)
     if choice.subject is Subject.NUCLEI and request.classes is None:
-        choice, opened = _without_tissue(choice, opened, progress)
+        choice, opened = _without_tissue_classes(choice, opened, progress)
     spec = plan.family.spec(plan.config, choice.classes)
     held_back = _named(request, opened, gathering.failures, progress)
     training, validation = _split(plan, spec, opened, held_back, progress)
@@ -135,7 +135,7 @@ def _without_background(
 ) -> tuple[ClassChoice, list[OpenedSlide]]:
     # An implied class is the last one, so that all others keep their labels.
     last = len(choice.classes) - 1
-    fewer = replace(choice, classes=choice.classes[:last], background=None)
+    fewer = choice.only(range(last))
     if len(fewer.classes) < 2:
         raise TooFewClassesError(
             f"two classes or more are needed to tell apart, but there is only '{fewer.classes[0].name}': it covers"
@@ -148,7 +148,7 @@ def _without_background(
     return fewer, _relabelled(opened, range(last))
 
 
-def _without_tissue(
+def _without_tissue_classes(
     choice: ClassChoice, opened: list[OpenedSlide], progress: Progress
 ) -> tuple[ClassChoice, list[OpenedSlide]]:
     """Leave classes out of which there are annotations but no nucleus; nobody asked for them."""
@@ -167,10 +167,11 @@ def _without_tissue(
 def _relabelled(opened: Sequence[OpenedSlide], kept: Sequence[int]) -> list[OpenedSlide]:
     """Return the slides with labels as positions in those kept, the others made unknown."""
     new = {label: position for position, label in enumerate(kept)}
-    return [
-        replace(one, slide=replace(one.slide, shapes=tuple((s, new.get(k, IGNORE_INDEX)) for s, k in one.slide.shapes)))
-        for one in opened
-    ]
+
+    def relabelled(slide: LabelledSlide) -> LabelledSlide:
+        return replace(slide, shapes=tuple((shape, new.get(label, IGNORE_INDEX)) for shape, label in slide.shapes))
+
+    return [replace(one, slide=relabelled(one.slide)) for one in opened]
 
 
 def _split(

@@ -246,3 +246,14 @@ def test_tags_that_do_not_suffice_are_refused(
 ) -> None:
     with pytest.raises(error, match=told):
         choose_tagged_classes(tags, PROJECT_CLASSES, requested)
+
+
+def test_fewer_classes_keep_their_order_and_what_they_stand_for() -> None:
+    found = [nucleus(ObjectKind.DETECTION, name) for name in ("Tumor", "Other", None)]
+    choice = choose_nucleus_classes(found, [], None)
+    assert choice.names == ("Other", "Tumor", "Nucleus", "(unlabelled)")
+
+    fewer, none = choice.only([1, 2, 3]), choice.only([0, 1])
+
+    assert (fewer.names, fewer.nucleus, fewer.background) == (("Tumor", "Nucleus", "(unlabelled)"), 1, 2)
+    assert (none.names, none.nucleus, none.background) == (("Other", "Tumor"), None, None)
